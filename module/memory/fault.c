@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Second-stage faults: from a guest-physical address by its slot to the client's address, from there by the host's page
+ * tables to a page, and that into the second-stage tables. No reference to the page is kept: the MMU notifier tells
+ * when the client's mapping of it ends.
+ *
+ * Everything up to the last step may sleep and holds no lock, so it may be stale by then: the slot may be gone, the page
+ * may have been taken from the client. Both bump invalidate_seq after they changed what a fault looks at; a fault reads
+ * it before it looks, and again when it holds the lock. If it differs nothing is installed: the guest runs into
+ * the same fault again.
+ */
+#include <linux/mm.h>
+#include <linux/pgtable.h>
+#include <linux/sched/signal.h>
+#include <linux/srcu.h>
+#include <linux/swap.h>
+
+#include "../compat.h"
+#include "internal.h"
+
+struct fault {
+	struct vm *vm;
+	unsigned long seq;
+	struct slot slot;   /* as it was when seq was read */
+	unsigned long host; /* the client's address of the page */
+	struct page *page;  /* referenced; NULL when the host manages none for that memory */
+	struct mapping map;
+};
+
+/* -- the slot ---------------------------------------------------------------------------------------------------- */
+
+/* Returns 0 with the slot's values copied, MEMORY_MMIO, or -EAGAIN while a slot is on its way out. */
+static int look_up_slot(struct fault *fault)
+{
+	struct memory *m = &fault->vm->memory;
+	struct slot *slot;
+	int idx;
+
+	fault->seq = READ_ONCE(m->invalidate_seq);
+	/* Pairs with the lock around the increment: if we see the new number, we see what changed before it. */
+	smp_rmb();
+	idx = srcu_read_lock(&m->srcu);
+	slot = slots_find(srcu_dereference(m->slots, &m->srcu), fault->map.gfn);
+	if (slot)
+		fault->slot = *slot;
+	srcu_read_unlock(&m->srcu, idx);
+
+	if (!slot || (fault->map.write && (fault->slot.flags & KVM_MEM_READONLY)))
+		return MEMORY_MMIO;
+	if (fault->slot.retired)
+		return -EAGAIN;
+	fault->host = slot_address(&fault->slot, fault->map.gfn);
+	return 0;
+}
+
+/* -- the host page ----------------------------------------------------------------------------------------------- */
+
+static bool is_ram(unsigned long pfn)
+{
+	return pfn_valid(pfn) && !PageReserved(pfn_to_page(pfn));
+}
+
+/*
+ * Memory that a driver mapped without giving the kernel's memory management a say: device registers, reserved RAM.
+ * -EAGAIN: it was not mapped, or not for writing, and the driver has been asked; look again.
+ */
+static int find_driver_page(struct fault *fault)
+{
+	struct mm_struct *mm = fault->vm->mm;
+	struct mapping *map = &fault->map;
+	struct vm_area_struct *vma;
+	bool unlocked = false;
+	unsigned long pfn;
+	int r;
+
+	mmap_read_lock(mm);
+	vma = vma_lookup(mm, fault->host);
+	if (!vma || !(vma->vm_flags & (VM_IO | VM_PFNMAP)) || !(vma->vm_flags & VM_READ)) {
+		r = -EFAULT;
+	} else if (!compat_follow_pfn(vma, fault->host, &pfn, &map->writable) && (map->writable || !map->write)) {
+		map->pfn = pfn;
+		map->uncached = !is_ram(pfn);
+		map->writable &= !(fault->slot.flags & KVM_MEM_READONLY);
+		r = 0;
+	} else {
+		r = fixup_user_fault(mm, fault->host, map->write ? FAULT_FLAG_WRITE : 0, &unlocked) ?: -EAGAIN;
+	}
+	mmap_read_unlock(mm);
+	return r;
+}
+
+/* As KVM does it: the client hears of a poisoned page by the signal that a load of its own would have got. */
+static int report_poison(const struct fault *fault)
+{
+	send_sig_mceerr(BUS_MCEERR_AR, (void __user *)fault->host, PAGE_SHIFT, current);
+	return -EAGAIN;
+}
+
+/*
+ * Even a read gets a page that can be written to, when there is one at hand, to save the fault at the first write. The
+ * slow way brings the page in, from swap, userfaultfd, copy-on-write, and sleeps for it.
+ */
+static int find_page(struct fault *fault)
+{
+	bool may_write = !(fault->slot.flags & KVM_MEM_READONLY);
+	struct mapping *map = &fault->map;
+	struct page *page;
+	long r;
+
+	map->writable = may_write;
+	if (get_user_page_fast_only(fault->host, may_write ? FOLL_WRITE : 0, &fault->page))
+		goto found;
+	r = get_user_pages_unlocked(fault->host, 1, &fault->page,
+				    FOLL_HWPOISON | COMPAT_FOLL_INTERRUPTIBLE | (map->write ? FOLL_WRITE : 0));
+	if (r == -EHWPOISON)
+		return report_poison(fault);
+	if (r == -EFAULT)
+		return find_driver_page(fault);
+	if (r != 1)
+		return r < 0 ? r : -EFAULT;
+	map->writable = map->write;
+	if (may_write && !map->write && get_user_page_fast_only(fault->host, FOLL_WRITE, &page)) {
+		put_page(fault->page);
+		fault->page = page;
+		map->writable = true;
+	}
+found:
+	map->pfn = page_to_pfn(fault->page);
+	return 0;
+}
+
+/*
+ * The level at which the host maps an address. Interrupts off keep its tables from being freed under the walk (that waits
+ * for an IPI, or for RCU); each entry is read once, for it may change. So may the answer: the caller checks invalidate_seq.
+ */
+static unsigned int host_level(struct mm_struct *mm, unsigned long address)
+{
+	unsigned int level = 1;
+	unsigned long flags;
+	pgd_t pgd;
+	p4d_t p4d;
+	pud_t pud;
+	pmd_t pmd;
+
+	local_irq_save(flags);
+	pgd = READ_ONCE(*pgd_offset(mm, address));
+	if (!pgd_present(pgd))
+		goto out;
+	p4d = READ_ONCE(*p4d_offset(&pgd, address));
+	if (!p4d_present(p4d))
+		goto out;
+	pud = READ_ONCE(*pud_offset(&p4d, address));
+	if (!pud_present(pud))
+		goto out;
+	if (pud_leaf(pud)) {
+		level = 3;
+		goto out;
+	}
+	pmd = READ_ONCE(*pmd_offset(&pud, address));
+	if (pmd_present(pmd) && pmd_leaf(pmd))
+		level = 2;
+out:
+	local_irq_restore(flags);
+	return level;
+}
+
+/* The leaf must not reach over the slot's ends, and guest and host have to be aligned alike. */
+static bool leaf_fits(const struct fault *fault, unsigned int level)
+{
+	u64 pages = level_pages(level), first = round_down(fault->map.gfn, pages);
+	const struct slot *slot = &fault->slot;
+
+	return first >= slot->gfn && first + pages <= slot->gfn + slot->npages &&
+	       !((fault->map.gfn ^ fault->map.pfn) & (pages - 1));
+}
+
+static void choose_leaf(struct fault *fault)
+{
+	const struct table_format *format = fault->vm->memory.format;
+	struct mapping *map = &fault->map;
+
+	map->level = 1;
+	if (fault->slot.dirty) {
+		/* Every page is to fault at its first write after it was last asked for. */
+		map->writable = map->write;
+		return;
+	}
+	map->level = min(host_level(fault->vm->mm, fault->host), format->largest);
+	while (!leaf_fits(fault, map->level))
+		map->level--;
+}
+
+/* -- the tables --------------------------------------------------------------------------------------------------- */
+
+/* Whether what was found out may no longer be so. Under the lock. The whole leaf counts. */
+static bool is_stale(const struct fault *fault)
+{
+	const struct memory *m = &fault->vm->memory;
+	unsigned long size = level_pages(fault->map.level) << PAGE_SHIFT, start = round_down(fault->host, size);
+
+	if (m->invalidate_active && start < m->invalidate_end && m->invalidate_start < start + size)
+		return true;
+	return m->invalidate_seq != fault->seq;
+}
+
+/*
+ * Under the lock the host page is the client's still: an invalidation that takes it away waits for the lock before it
+ * begins. So this is the time to say that it will be written to. Likewise the log: whoever clears a bit in it and
+ * protects the page does both under the lock, and so comes before the entry and its bit or after them.
+ */
+static int install(struct fault *fault, u64 **spare)
+{
+	const struct mapping *map = &fault->map;
+	struct page *page = fault->page;
+	int r;
+
+	if (is_stale(fault))
+		return MEMORY_MAPPED;
+	r = tables_map(&fault->vm->memory, map, spare);
+	if (r)
+		return r;
+	if (map->write)
+		slot_mark_dirty(&fault->slot, map->gfn);
+	if (map->writable && page && !PageReserved(page))
+		SetPageDirty(page);
+	return MEMORY_MAPPED;
+}
+
+/* Table pages cannot be allocated under the lock: each time one is missing, one is got and all is checked again. */
+static int install_with_tables(struct fault *fault)
+{
+	struct memory *m = &fault->vm->memory;
+	u64 *spare = NULL;
+	int r;
+
+	for (;;) {
+		read_lock(&m->lock);
+		r = install(fault, &spare);
+		read_unlock(&m->lock);
+		if (r != -EAGAIN)
+			break;
+		spare = table_alloc();
+		if (!spare)
+			return -ENOMEM;
+	}
+	free_page((unsigned long)spare);
+	return r;
+}
+
+static int map_page(struct fault *fault)
+{
+	u64 gfn = fault->map.gfn;
+	int r;
+
+	choose_leaf(fault);
+	r = install_with_tables(fault);
+	if (r == -EEXIST) {
+		/* Something that the notifier should have removed (a driver that does without it): now it is. */
+		memory_unmap(fault->vm, gfn, gfn + 1, true);
+		r = MEMORY_MAPPED;
+	}
+	if (fault->page) {
+		if (!PageReserved(fault->page))
+			mark_page_accessed(fault->page);
+		put_page(fault->page);
+	}
+	return r;
+}
+
+int memory_fault(struct vm *vm, u64 gpa, u32 access)
+{
+	struct fault fault = { .vm = vm, .map = { .gfn = gpa >> PAGE_SHIFT, .write = access & ACCESS_WRITE } };
+	int r;
+
+	/* What is mapped is the caller's memory. */
+	if (current->mm != vm->mm)
+		return -EFAULT;
+	atomic64_inc(&vm->memory.nr_faults);
+	r = look_up_slot(&fault);
+	if (!r)
+		r = find_page(&fault);
+	if (!r)
+		r = map_page(&fault);
+	/* To try again means to let the guest fault again: its thread looks for signals on the way. */
+	return r == -EAGAIN ? MEMORY_MAPPED : r;
+}
+
+u64 memory_root(struct vm *vm)
+{
+	return __pa(vm->memory.root);
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the files of memory/ share. */
+#ifndef PITH_MEMORY_INTERNAL_H
+#define PITH_MEMORY_INTERNAL_H
+
+#include <linux/bitops.h>
+#include <linux/mm.h>
+#include <linux/nospec.h>
+
+#include "../vm.h"
+#include "memory.h"
+
+/* -- slots.c ---------------------------------------------------------------------------------------------------- */
+
+struct slot {
+	u64 gfn, npages;
+	unsigned long host; /* the client's address, checked by access_ok() */
+	u32 flags;
+	u16 id;
+	bool retired; /* being moved or deleted: the guest may not use it any more, the notifier has to look at it still */
+	unsigned long *dirty; /* bit per page, NULL when writes are not logged */
+};
+
+/*
+ * All slots, in three orders. Never changed once it is published: writers copy it. Guest ranges do not overlap; host
+ * ranges may, so host_end[i] is the highest end of the first i + 1 slots by host address, and tells where to stop.
+ */
+enum slot_order { BY_GFN, BY_HOST, BY_ID, NR_SLOT_ORDERS };
+
+struct slots {
+	unsigned int nr;
+	unsigned int hint; /* where the last lookup by gfn succeeded */
+	struct slot **sorted[NR_SLOT_ORDERS];
+	unsigned long *host_end;
+};
+
+static inline bool slot_holds(const struct slot *slot, u64 gfn)
+{
+	return gfn - slot->gfn < slot->npages;
+}
+
+static inline unsigned long slot_host_end(const struct slot *slot)
+{
+	return slot->host + (slot->npages << PAGE_SHIFT);
+}
+
+/* The client's address of a page. A guest chooses the gfn: the CPU must not speculate past the slot's end with it. */
+static inline unsigned long slot_address(const struct slot *slot, u64 gfn)
+{
+	return slot->host + (array_index_nospec(gfn - slot->gfn, slot->npages) << PAGE_SHIFT);
+}
+
+/* After the write, not before: whoever takes the bit out of the log must find the page changed. */
+static inline void slot_mark_dirty(const struct slot *slot, u64 gfn)
+{
+	if (slot->dirty)
+		set_bit(gfn - slot->gfn, slot->dirty);
+}
+
+struct slots *slots_alloc(unsigned int nr);
+
+/* The first place in an order whose slot's key is @key or higher. */
+unsigned int slots_position(const struct slots *slots, enum slot_order order, u64 key);
+
+struct slot *slots_find(struct slots *slots, u64 gfn);
+struct slot *slots_find_id(const struct slots *slots, u32 id);
+void slots_free(struct slots *slots);
+
+/* -- tables.c --------------------------------------------------------------------------------------------------- */
+
+#define TABLE_BITS 9 /* of a gfn, per level */
+
+static inline u64 level_pages(unsigned int level)
+{
+	return 1ull << TABLE_BITS * (level - 1);
+}
+
+/* What a fault wants the tables to say. */
+struct mapping {
+	u64 gfn, pfn;	    /* of the page that was touched; the leaf may cover more */
+	unsigned int level; /* the highest level for the leaf */
+	bool write;	    /* the access was one */
+	bool writable;	    /* what to grant */
+	bool uncached;
+};
+
+u64 *table_alloc(void);
+
+/**
+ * tables_map - enters a leaf, with the tables above it
+ * @spare: a table page to be used where one is missing; NULL when used up
+ * Context: m->lock held for reading. Returns 0; -EAGAIN when a spare page is needed; -EEXIST when something else stands
+ * there, which has to be removed first.
+ */
+int tables_map(struct memory *m, const struct mapping *map, u64 **spare);
+
+/* Whether a page of the range was accessed, and forgets it when told so. The lock is held. */
+bool tables_age(struct memory *m, u64 gfn, u64 end, bool clear);
+
+/* Takes the right to write from a page; whether it was there. The lock is held for writing; the caller flushes. */
+bool tables_protect(struct memory *m, u64 gfn);
+
+void tables_free_all(struct memory *m);
+
+/**
+ * memory_unmap - removes all entries for a range of pages; no vCPU uses them any more when it returns
+ * @end: the gfn behind the range
+ * @may_sleep: whether the caller can
+ * Faults that looked at slots or host memory before it began will not be installed. Returns whether there was anything.
+ */
+bool memory_unmap(struct vm *vm, u64 gfn, u64 end, bool may_sleep);
+
+/* -- notifier.c ------------------------------------------------------------------------------------------------- */
+
+extern const struct mmu_notifier_ops memory_notifier_ops;
+
+#endif

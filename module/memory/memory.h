@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Guest memory is process memory: a slot says which range of the client's address space stands at which
+ * guest-physical address, and the second-stage tables (EPT or NPT) are a cache of the client's page tables, kept true
+ * by an MMU notifier. Nothing is pinned.
+ */
+#ifndef PITH_MEMORY_H
+#define PITH_MEMORY_H
+
+#include <linux/kvm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/mutex.h>
+#include <linux/spinlock.h>
+#include <linux/srcu.h>
+#include <linux/types.h>
+
+struct vm;
+struct vcpu;
+struct slots;
+
+#define MEMORY_SLOTS 32764 /* numbers are below; KVM_CAP_NR_MEMSLOTS */
+
+/* As many as KVM has for users. */
+#define MEMORY_MAX_SLOTS 32764
+
+/* What an access wants. */
+#define ACCESS_READ BIT(0)
+#define ACCESS_WRITE BIT(1)
+#define ACCESS_EXEC BIT(2)
+
+/*
+ * How the vendor's second-stage entries spell what the tables have to say. A leaf is: address | always | one of the
+ * access bits | large above the lowest level | memory type.
+ */
+struct table_format {
+	u64 read; /* what makes an entry readable: EPT bit 0; NPT: present | user */
+	u64 write;
+	u64 exec;     /* set when executable (EPT), 0 where execution needs no bit (NPT) */
+	u64 no_exec;  /* set when not executable (NPT bit 63) */
+	u64 accessed; /* 0 where the hardware keeps no accessed bit */
+	u64 dirty;
+	u64 large;
+	u64 table;	      /* the bits of an entry that points to a table */
+	u64 leaf;	      /* bits of every leaf: EPT memory type WB | ignore PAT */
+	u64 leaf_uncached;    /* instead of leaf, for host memory that is not RAM */
+	unsigned int levels;  /* 4 */
+	unsigned int largest; /* highest level with leaves: 1 = 4 KiB only, 2 = 2 MiB, 3 = 1 GiB */
+};
+
+/*
+ * The second-stage tables change in two ways. Faults add to them, in parallel: they hold the lock for reading and change
+ * single entries by compare-and-exchange. All that takes away (entries, rights, tables) holds it for writing and makes
+ * every vCPU flush before it lets go: so whoever holds the lock sees nothing that a CPU may still use after it is gone,
+ * and who got the lock after an entry's removal need not ask whether somebody's flush is still under way.
+ *
+ * What a fault found out before it took the lock may be stale by then. It remembers invalidate_seq from before it began;
+ * if that has grown, or an invalidation that covers the address is under way, it has to begin anew.
+ */
+struct memory {
+	struct srcu_struct srcu; /* readers of slots */
+	struct slots __rcu *slots;
+	struct mutex slots_lock; /* writers of slots, and the clearing of dirty logs */
+	struct mmu_notifier notifier;
+
+	/* Second-stage tables. */
+	const struct table_format *format;
+	u64 *root;
+	rwlock_t lock;
+	unsigned long invalidate_seq;			/* grows at each removal and at each end of an invalidation */
+	unsigned long invalidate_active;		/* invalidations under way */
+	unsigned long invalidate_start, invalidate_end; /* the host range they cover, when active */
+	atomic_long_t nr_tables;
+	atomic64_t nr_faults, nr_unmapped; /* statistics: faults; entries removed, tables of entries counting one */
+};
+
+/**
+ * memory_init - gives a new VM its empty memory and registers the MMU notifier
+ * @vm: vm->mm is the caller's mm; from here on until memory_destroy() the notifier may send requests to its vCPUs
+ * Context: process; may sleep. Returns 0 or -ENOMEM, -EINTR.
+ */
+int memory_init(struct vm *vm, const struct table_format *format);
+
+/**
+ * memory_destroy - drops tables, slots and the notifier
+ * @vm: no vCPU runs any more, but none is freed yet: the notifier may still be sending requests. May sleep.
+ */
+void memory_destroy(struct vm *vm);
+
+/**
+ * memory_set_slot - KVM_SET_USER_MEMORY_REGION: create, move, change the flags of or delete a slot
+ * @vm: locked by vm->lock
+ * @region: the client's wish, already copied in; anything may stand in it
+ * Returns 0 or KVM's errno: -EINVAL, -EEXIST, -ENOMEM.
+ */
+int memory_set_slot(struct vm *vm, const struct kvm_userspace_memory_region *region);
+
+/** memory_get_dirty_log - KVM_GET_DIRTY_LOG: copies a slot's bitmap out and protects its pages again. May sleep. */
+int memory_get_dirty_log(struct vm *vm, const struct kvm_dirty_log *log);
+
+enum memory_fault {
+	MEMORY_MAPPED = 0, /* an entry is there now (or a concurrent change asks for another try): enter again */
+	MEMORY_MMIO = 1,   /* no slot holds the address, or the access writes to a read-only slot */
+			   /*
+	 * negative: -EFAULT when the client's own mapping is missing or forbids it, -EINTR when a signal ended the
+	 * wait for a page, -ENOMEM. A poisoned page is MEMORY_MAPPED: as with KVM the caller has SIGBUS pending.
+	 */
+};
+
+/**
+ * memory_fault - answers a second-stage fault: maps the host page that stands behind a guest-physical address
+ * @vm: the VM
+ * @gpa: the guest-physical address, bytes
+ * @access: ACCESS_* bits of the access that faulted
+ * Context: process, in the VM's mm; may sleep; no lock. Faults of several vCPUs run in parallel.
+ * Returns enum memory_fault or a negative errno.
+ */
+int memory_fault(struct vm *vm, u64 gpa, u32 access);
+
+/**
+ * memory_is_mmio - whether software has to answer this access: no slot there, or a write to a read-only slot
+ * Context: any that may take an SRCU read lock.
+ */
+bool memory_is_mmio(struct vm *vm, u64 gpa, bool write);
+
+/** memory_root - the host-physical address of the top table, for EPTP or nCR3 */
+u64 memory_root(struct vm *vm);
+
+/**
+ * guest_read, guest_write - copy from or to guest-physical memory, across pages and slots; writes go to the dirty log
+ * Two, four or eight naturally aligned bytes are read and written as one, as the CPU does it.
+ * Context: process, in the VM's mm; may sleep. Returns 0, or -EFAULT if any byte has no slot or no host page (a write to
+ * a read-only slot is -EFAULT as well).
+ */
+int guest_read(struct vm *vm, u64 gpa, void *buf, size_t len);
+int guest_write(struct vm *vm, u64 gpa, const void *buf, size_t len);
+
+/** guest_read_atomic - the same where sleeping is not allowed: -EFAULT also when the page is not present just now */
+int guest_read_atomic(struct vm *vm, u64 gpa, void *buf, size_t len);
+
+/**
+ * guest_cmpxchg - compare-and-exchange of 4 or 8 aligned bytes of guest memory, atomic against vCPUs (page-table A/D
+ * bits). Context: process, in the VM's mm; may sleep. Returns 0 when exchanged, 1 when *old differed (and *old is the value seen),
+ * -EFAULT.
+ */
+int guest_cmpxchg(struct vm *vm, u64 gpa, unsigned int size, u64 *old, u64 new);
+
+#endif
