@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The contract between the vendor-blind core and a vendor (vmx/, svm/).
+ *
+ * The core never names VMX or SVM; a backend never sees an ioctl. A backend brings CPUs into and out of virtualization,
+ * owns the control structure, moves register state between it and struct vcpu, enters the guest, and hands exits up in
+ * normal form by calling the functions of exit.h. Policy stands in the core, once.
+ *
+ * A slice is the stretch during which a vCPU is on a CPU: preemption off, control structure loaded, guest FPU in
+ * the registers. slice_begin and slice_end bracket it; enter and handle_exit alternate in it.
+ */
+#ifndef PITH_BACKEND_H
+#define PITH_BACKEND_H
+
+#include <linux/types.h>
+
+#include "vcpu.h"
+#include "vm.h"
+
+struct backend {
+	const char *name;
+
+	/**
+	 * @setup: finds out whether this machine has what is needed and gets what all VMs share. On refusal logs one
+	 * sentence that names the missing thing and its remedy. Process context. 0 or -EOPNOTSUPP, -EBUSY, -ENOMEM.
+	 */
+	int (*setup)(void);
+	void (*teardown)(void);
+
+	/** @cpu_on: brings this CPU into virtualization; interrupts off. 0 or -EBUSY, -EIO. */
+	int (*cpu_on)(void);
+	/** @cpu_off: the reverse; must also work in a crash. Interrupts off. */
+	void (*cpu_off)(void);
+
+	/** @tables: how second-stage entries are spelled; valid after setup. */
+	const struct table_format *(*tables)(void);
+
+	/** @vcpu_create: control structure and what belongs to it, in the state of RESET. Process context. */
+	int (*vcpu_create)(struct vcpu *vcpu);
+	void (*vcpu_destroy)(struct vcpu *vcpu);
+	/** @cpuid_changed: the client set CPUID: intercepts that depend on it follow. May be called outside a slice. */
+	void (*cpuid_changed)(struct vcpu *vcpu);
+
+	/** @slice_begin: loads the vCPU on this CPU. Preemption off, interrupts on. */
+	void (*slice_begin)(struct vcpu *vcpu);
+	/** @slice_end: the host gets back everything that the next thread on this CPU relies on. */
+	void (*slice_end)(struct vcpu *vcpu);
+
+	/**
+	 * @enter: writes changed state, runs the guest until it exits; sets known to the groups that are valid
+	 * afterwards. Interrupts off before and after. Host NMIs and machine checks that caused the exit are
+	 * delivered to the host in here.
+	 */
+	void (*enter)(struct vcpu *vcpu);
+
+	/**
+	 * @handle_exit: answers the last exit by the backend's exit table. Called with interrupts on. In a slice it
+	 * may answer NEXT_SLOW: it is then called again outside of the slice, for the same exit.
+	 */
+	enum next (*handle_exit)(struct vcpu *vcpu);
+
+	/** @read_state: makes the missing groups valid in struct vcpu. In a slice or outside (the mutex is held). */
+	void (*read_state)(struct vcpu *vcpu, u32 missing);
+
+	/**
+	 * @inject: puts vcpu->event into the control structure. Interrupts off, in a slice.
+	 * The event is consumed: if its delivery is cut off, handle_exit finds it in vcpu->event again.
+	 */
+	void (*inject)(struct vcpu *vcpu);
+
+	/** @set_windows: whether to exit as soon as the guest can take an interrupt, an NMI. In a slice. */
+	void (*set_windows)(struct vcpu *vcpu, bool interrupt, bool nmi);
+
+	/** @flush_tlb: nothing cached of this vCPU's translations, guest's or second-stage, may be used. In a slice. */
+	void (*flush_tlb)(struct vcpu *vcpu, bool second_stage);
+
+	/**
+	 * @insn_length: bytes of the instruction that exited, 0 when the hardware does not tell (the caller decodes).
+	 */
+	unsigned int (*insn_length)(struct vcpu *vcpu);
+
+	/** @insn_bytes: bytes that the hardware fetched for the exit (decode assists): how many, 0 none. */
+	unsigned int (*insn_bytes)(struct vcpu *vcpu, u8 *bytes);
+
+	/** @dump: the control structure into the log, once, when the VM is stopped for a broken invariant. */
+	void (*describe_failure)(struct vcpu *vcpu);
+
+	/** @has_xsaves etc.: CPUID bits this backend can give a guest beyond those the host has. */
+	bool virtual_nmi; /* hardware tracks NMI blocking */
+	u32 hypercall_opcode; /* 0F 01 xx: the xx of VMCALL or VMMCALL */
+};
+
+extern struct backend backend;
+extern const struct backend vmx_backend, svm_backend;
+
+/* Calls stand as backend.enter(vcpu): the table is copied at load and read-only afterwards. */
+
+#endif

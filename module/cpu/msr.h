@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Model-specific registers: a table of those that a guest has. Any other is #GP(0), for RDMSR and WRMSR alike. */
+#ifndef PITH_CPU_MSR_H
+#define PITH_CPU_MSR_H
+
+#include <linux/kvm.h>
+
+#include "../vcpu.h"
+
+/* Who asks: the guest by RDMSR and WRMSR, or the client by ioctl, which may also set what is read-only to guests. */
+enum msr_origin { MSR_GUEST, MSR_HOST };
+
+/**
+ * msr_read, msr_write - one MSR. In a slice or not.
+ * Return: 0, or -EINVAL: #GP(0), nothing changed.
+ */
+int msr_read(struct vcpu *vcpu, u32 index, u64 *value, enum msr_origin origin);
+int msr_write(struct vcpu *vcpu, u32 index, u64 value, enum msr_origin origin);
+
+/** msr_list - the MSRs that a client has to save (KVM_GET_MSR_INDEX_LIST). Return: how many there are. */
+unsigned int msr_list(u32 *indices, unsigned int max);
+
+void msr_reset(struct vcpu *vcpu);
+
+#endif

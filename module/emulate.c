@@ -1,0 +1,527 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Executing one instruction of the guest by software. Its memory accesses are translated by the guest's own page tables
+ * and go to RAM, to the interrupt controllers, or to the client.
+ *
+ * An access that only the client can answer interrupts the instruction: a read leaves to user space and the whole
+ * instruction is tried again with the answer kept (the executor promises the same accesses in the same order); a
+ * write needs no answer, so the instruction is finished first and the client hears of it afterwards.
+ */
+#include <linux/mm.h>
+
+#include "backend.h"
+#include "cpu/fpu.h"
+#include "emulate.h"
+#include "exit.h"
+#include "irq/irqchip.h"
+#include "memory/walk.h"
+
+/* Iterations of a repeated instruction executed at a stretch; then the loop looks for interrupts and signals. */
+#define MAX_ITERATIONS 4096
+
+/* -- translation ------------------------------------------------------------------------------------------------ */
+
+static int read_entry(void *ctx, u64 gpa, void *entry, unsigned int size)
+{
+	struct vcpu *vcpu = ctx;
+
+	return vcpu->in_slice ? guest_read_atomic(vcpu->vm, gpa, entry, size) :
+				guest_read(vcpu->vm, gpa, entry, size);
+}
+
+static int cmpxchg_entry(void *ctx, u64 gpa, unsigned int size, u64 *old, u64 new)
+{
+	struct vcpu *vcpu = ctx;
+
+	return guest_cmpxchg(vcpu->vm, gpa, size, old, new);
+}
+
+static const struct walk_ops walk_ops = { .read = read_entry, .update = cmpxchg_entry };
+
+int vcpu_translate(struct vcpu *vcpu, u64 linear, u32 access, u64 *gpa, struct exception *exception)
+{
+	struct walk_state state;
+
+	vcpu_know(vcpu, STATE_CR0 | STATE_CR3 | STATE_CR4 | STATE_EFER | STATE_RFLAGS);
+	if (!(vcpu->cr0 & X86_CR0_PG)) {
+		*gpa = linear;
+		return WALK_OK;
+	}
+	state = (struct walk_state){
+		.cr0 = vcpu->cr0,
+		.cr3 = vcpu->cr3,
+		.cr4 = vcpu->cr4,
+		.efer = vcpu->efer,
+		.rflags = vcpu->regs.rflags,
+		.maxphyaddr = vcpu->maxphyaddr,
+	};
+	if (vcpu->cr4 & X86_CR4_PKE)
+		state.pkru = fpu_guest_pkru(vcpu);
+	if ((vcpu->cr4 & X86_CR4_PAE) && !(vcpu->efer & EFER_LMA)) {
+		vcpu_know(vcpu, STATE_PDPTRS);
+		memcpy(state.pdptrs, vcpu->pdptrs, sizeof(state.pdptrs));
+	}
+	/* Reading an instruction again sets no accessed bit that its first fetch has not set. */
+	if (vcpu->in_slice)
+		access |= WALK_NO_AD;
+	return guest_walk(&state, &walk_ops, vcpu, linear, access, gpa, exception);
+}
+
+static u32 user_access(struct vcpu *vcpu)
+{
+	return vcpu_cpl(vcpu) == 3 ? WALK_USER : 0;
+}
+
+/* -- fetch and decode ------------------------------------------------------------------------------------------- */
+
+enum insn_mode vcpu_insn_mode(struct vcpu *vcpu)
+{
+	vcpu_know(vcpu, STATE_CR0 | STATE_RFLAGS | STATE_SEGMENTS | STATE_EFER);
+	if (!(vcpu->cr0 & X86_CR0_PE) || (vcpu->regs.rflags & RFLAGS_VM))
+		return INSN_MODE_16;
+	if ((vcpu->efer & EFER_LMA) && vcpu->segment[SEG_CS].l)
+		return INSN_MODE_64;
+	return vcpu->segment[SEG_CS].db ? INSN_MODE_32 : INSN_MODE_16;
+}
+
+/* Bytes from the page of @linear on, INSN_MAX_LENGTH at most over both pages. Returns how many, or WALK_*. */
+static unsigned int fetch_page(struct vcpu *vcpu, u64 linear, u8 *bytes, unsigned int len, int *why,
+			       struct exception *exception)
+{
+	u64 gpa;
+
+	len = min_t(unsigned int, len, PAGE_SIZE - offset_in_page(linear));
+	*why = vcpu_translate(vcpu, linear, WALK_FETCH | user_access(vcpu), &gpa, exception);
+	if (*why == WALK_OK && read_entry(vcpu, gpa, bytes, len))
+		*why = WALK_UNREADABLE;
+	return *why == WALK_OK ? len : 0;
+}
+
+static u64 linear_rip(struct vcpu *vcpu, enum insn_mode mode)
+{
+	u64 rip = vcpu_rip(vcpu);
+
+	return mode == INSN_MODE_64 ? rip : (u32)(vcpu->segment[SEG_CS].base + rip);
+}
+
+/* As many bytes as there are, up to the longest instruction; what stopped it in @why. */
+static unsigned int fetch(struct vcpu *vcpu, enum insn_mode mode, u8 *bytes, int *why, struct exception *exception)
+{
+	u64 linear = linear_rip(vcpu, mode);
+	unsigned int len = fetch_page(vcpu, linear, bytes, INSN_MAX_LENGTH, why, exception);
+
+	if (!len || len == INSN_MAX_LENGTH)
+		return len;
+	linear += len;
+	if (mode != INSN_MODE_64)
+		linear = (u32)linear;
+	return len + fetch_page(vcpu, linear, bytes + len, INSN_MAX_LENGTH - len, why, exception);
+}
+
+bool vcpu_decode(struct vcpu *vcpu, struct insn *insn, enum next *next)
+{
+	enum insn_mode mode = vcpu_insn_mode(vcpu);
+	struct exception exception;
+	u8 bytes[INSN_MAX_LENGTH];
+	unsigned int len;
+	int why, r;
+
+	len = fetch(vcpu, mode, bytes, &why, &exception);
+	r = insn_decode(insn, bytes, len, mode);
+	if (!r)
+		return true;
+	*next = NEXT_ENTER;
+	if (r == -EAGAIN && why == WALK_FAULT)
+		vcpu_raise(vcpu, &exception);
+	else if (r == -EAGAIN && vcpu->in_slice)
+		*next = NEXT_SLOW;
+	else if (r == -EINVAL)
+		vcpu_raise_ud(vcpu);
+	else if (r == -E2BIG)
+		vcpu_raise_gp(vcpu);
+	else
+		*next = exit_emulation_failure(vcpu, bytes, len);
+	return false;
+}
+
+/* -- memory accesses of the instruction -------------------------------------------------------------------------- */
+
+/* What the callbacks of one try need beside the vCPU. */
+struct attempt {
+	struct vcpu *vcpu;
+	struct insn_machine machine;
+};
+
+static const struct kvm_segment *get_segment(void *ctx, enum segment segment)
+{
+	struct attempt *a = ctx;
+
+	vcpu_know(a->vcpu, STATE_SEGMENTS);
+	return &a->vcpu->segment[segment];
+}
+
+/* A run of bytes within a page and not over eight of them, as a bus would see it. */
+struct piece {
+	u64 gpa;
+	u8 len;
+};
+
+#define MAX_PIECES 4
+
+/* Translates an access before anything of it happens; a fault anywhere in it leaves no trace. */
+static enum insn_result split(struct vcpu *vcpu, u64 linear, unsigned int size, u32 access, struct piece *pieces,
+			      unsigned int *nr, struct exception *exception)
+{
+	unsigned int len;
+
+	for (*nr = 0; size; (*nr)++) {
+		struct piece *piece = &pieces[*nr];
+
+		len = min_t(unsigned int, size, PAGE_SIZE - offset_in_page(linear));
+		len = min(len, 8u);
+		switch (vcpu_translate(vcpu, linear, access, &piece->gpa, exception)) {
+		case WALK_FAULT:
+			return INSN_EXCEPTION;
+		case WALK_UNREADABLE:
+			return INSN_UNHANDLED;
+		}
+		piece->len = len;
+		linear += len;
+		size -= len;
+		if (vcpu_insn_mode(vcpu) != INSN_MODE_64)
+			linear = (u32)linear;
+	}
+	return INSN_DONE;
+}
+
+/* A read that no RAM answers: by an interrupt controller now, or by the client before the next try. */
+static enum insn_result read_device(struct vcpu *vcpu, const struct piece *piece, void *buf)
+{
+	struct mmio *mmio = &vcpu->mmio;
+	struct mmio_fragment *f;
+
+	if (mmio->next_read >= MMIO_MAX_FRAGMENTS)
+		return INSN_UNHANDLED;
+	f = &mmio->reads[mmio->next_read];
+	if (mmio->next_read == mmio->nr_reads) {
+		f->gpa = piece->gpa;
+		f->len = piece->len;
+		if (!irq_mmio_read(vcpu, f->gpa, f->len, f->data)) {
+			mmio->wants_read = true;
+			return INSN_PENDING;
+		}
+		/* Kept like the client's answers: a second try must not read the register again. */
+		mmio->nr_reads++;
+	}
+	mmio->next_read++;
+	memcpy(buf, f->data, piece->len);
+	return INSN_DONE;
+}
+
+static enum insn_result read_linear(void *ctx, u64 linear, void *buf, unsigned int size, bool for_write)
+{
+	struct attempt *a = ctx;
+	struct vcpu *vcpu = a->vcpu;
+	struct piece pieces[MAX_PIECES];
+	enum insn_result result;
+	unsigned int i, nr;
+
+	result = split(vcpu, linear, size, user_access(vcpu) | (for_write ? WALK_WRITE : 0), pieces, &nr,
+		       &a->machine.exception);
+	for (i = 0; i < nr && result == INSN_DONE; buf += pieces[i++].len) {
+		if (memory_is_mmio(vcpu->vm, pieces[i].gpa, false))
+			result = read_device(vcpu, &pieces[i], buf);
+		else if (guest_read(vcpu->vm, pieces[i].gpa, buf, pieces[i].len))
+			result = INSN_UNHANDLED;
+	}
+	return result;
+}
+
+static enum insn_result write_device(struct vcpu *vcpu, const struct piece *piece, const void *buf)
+{
+	struct mmio *mmio = &vcpu->mmio;
+	struct mmio_fragment *f;
+	u64 value = 0;
+
+	if (irq_mmio_write(vcpu, piece->gpa, piece->len, buf))
+		return INSN_DONE;
+	memcpy(&value, buf, piece->len);
+	if (ioeventfd_write(vcpu->vm, false, piece->gpa, piece->len, value))
+		return INSN_DONE;
+	f = &mmio->writes[mmio->nr_writes++];
+	f->gpa = piece->gpa;
+	f->len = piece->len;
+	memcpy(f->data, buf, piece->len);
+	return INSN_DONE;
+}
+
+static enum insn_result write_linear(void *ctx, u64 linear, const void *buf, unsigned int size)
+{
+	struct attempt *a = ctx;
+	struct vcpu *vcpu = a->vcpu;
+	struct piece pieces[MAX_PIECES];
+	enum insn_result result;
+	unsigned int i, nr;
+
+	result = split(vcpu, linear, size, user_access(vcpu) | WALK_WRITE, pieces, &nr, &a->machine.exception);
+	for (i = 0; i < nr && result == INSN_DONE; buf += pieces[i++].len) {
+		if (memory_is_mmio(vcpu->vm, pieces[i].gpa, true))
+			result = write_device(vcpu, &pieces[i], buf);
+		else if (guest_write(vcpu->vm, pieces[i].gpa, buf, pieces[i].len))
+			result = INSN_UNHANDLED;
+	}
+	return result;
+}
+
+static void xmm_read(void *ctx, unsigned int n, void *buf)
+{
+	struct attempt *a = ctx;
+
+	fpu_read_xmm(a->vcpu, n, buf);
+}
+
+static void xmm_write(void *ctx, unsigned int n, const void *buf)
+{
+	struct attempt *a = ctx;
+
+	fpu_write_xmm(a->vcpu, n, buf);
+}
+
+static const struct insn_ops insn_ops = {
+	.segment = get_segment,
+	.read = read_linear,
+	.write = write_linear,
+	.xmm_read = xmm_read,
+	.xmm_write = xmm_write,
+};
+
+static void attempt_init(struct attempt *a, struct vcpu *vcpu)
+{
+	vcpu_know(vcpu, STATE_RIP | STATE_RSP | STATE_RFLAGS | STATE_CR0 | STATE_CR4);
+	a->vcpu = vcpu;
+	a->machine = (struct insn_machine){
+		.regs = &vcpu->regs,
+		.ops = &insn_ops,
+		.ctx = a,
+		.mode = vcpu_insn_mode(vcpu),
+		.linear_width = vcpu->cr4 & X86_CR4_LA57 ? 57 : 48,
+		.protected_mode = vcpu->cr0 & X86_CR0_PE,
+		.alignment_check = (vcpu->cr0 & X86_CR0_AM) && (vcpu->regs.rflags & RFLAGS_AC) && vcpu_cpl(vcpu) == 3,
+	};
+}
+
+enum insn_result emulate_linear(struct vcpu *vcpu, enum segment segment, u64 offset, unsigned int size, bool write,
+				u64 *linear, struct exception *exception)
+{
+	enum insn_result result;
+	struct attempt a;
+
+	attempt_init(&a, vcpu);
+	result = insn_linear(&a.machine, segment, offset, size, write, linear);
+	*exception = a.machine.exception;
+	return result;
+}
+
+enum insn_result emulate_copy_in(struct vcpu *vcpu, u64 linear, void *buf, unsigned int size,
+				 struct exception *exception)
+{
+	u64 gpa;
+
+	if (vcpu_translate(vcpu, linear, user_access(vcpu), &gpa, exception) == WALK_FAULT)
+		return INSN_EXCEPTION;
+	return guest_read(vcpu->vm, gpa, buf, size) ? INSN_UNHANDLED : INSN_DONE;
+}
+
+enum insn_result emulate_copy_out(struct vcpu *vcpu, u64 linear, const void *buf, unsigned int size,
+				  struct exception *exception)
+{
+	u64 gpa;
+
+	if (vcpu_translate(vcpu, linear, user_access(vcpu) | WALK_WRITE, &gpa, exception) == WALK_FAULT)
+		return INSN_EXCEPTION;
+	if (!size)
+		return INSN_DONE;
+	return guest_write(vcpu->vm, gpa, buf, size) ? INSN_UNHANDLED : INSN_DONE;
+}
+
+/* -- the client's part ------------------------------------------------------------------------------------------- */
+
+static void ask_client(struct vcpu *vcpu, const struct mmio_fragment *f, bool write)
+{
+	struct kvm_run *run = vcpu->run;
+
+	vcpu->stat.mmio++;
+	run->exit_reason = KVM_EXIT_MMIO;
+	run->mmio.phys_addr = f->gpa;
+	run->mmio.len = f->len;
+	run->mmio.is_write = write;
+	memset(run->mmio.data, 0, sizeof(run->mmio.data));
+	if (write)
+		memcpy(run->mmio.data, f->data, f->len);
+}
+
+/* The client has seen a store; the next one of the same instruction, or on with the guest. */
+static int next_write(struct vcpu *vcpu)
+{
+	struct mmio *mmio = &vcpu->mmio;
+
+	if (mmio->next_write == mmio->nr_writes) {
+		mmio->nr_writes = 0;
+		mmio->next_write = 0;
+		return NEXT_ENTER;
+	}
+	ask_client(vcpu, &mmio->writes[mmio->next_write++], true);
+	vcpu->complete_user = next_write;
+	return NEXT_USER;
+}
+
+static int read_answered(struct vcpu *vcpu)
+{
+	struct mmio *mmio = &vcpu->mmio;
+	struct mmio_fragment *f = &mmio->reads[mmio->nr_reads];
+
+	memcpy(f->data, vcpu->run->mmio.data, f->len);
+	mmio->nr_reads++;
+	return emulate_instruction(vcpu);
+}
+
+/* -- the instruction --------------------------------------------------------------------------------------------- */
+
+static enum insn_result execute(struct attempt *a, const struct insn *insn)
+{
+	struct mmio *mmio = &a->vcpu->mmio;
+	enum insn_result result;
+	unsigned int i;
+
+	for (i = 0; i < MAX_ITERATIONS; i++) {
+		mmio->next_read = 0;
+		mmio->wants_read = false;
+		result = insn_execute(&a->machine, insn);
+		if (result == INSN_PENDING)
+			break;
+		mmio->nr_reads = 0;
+		if (result != INSN_AGAIN || mmio->nr_writes || READ_ONCE(a->vcpu->requests))
+			break;
+	}
+	return result;
+}
+
+enum next emulate_instruction(struct vcpu *vcpu)
+{
+	struct mmio *mmio = &vcpu->mmio;
+	enum insn_result result;
+	struct attempt a;
+	struct insn insn;
+	enum next next;
+
+	if (!vcpu_decode(vcpu, &insn, &next)) {
+		mmio->nr_reads = 0;
+		return next;
+	}
+	attempt_init(&a, vcpu);
+	result = execute(&a, &insn);
+	/* Iterations that were committed count, whatever ended the last one. */
+	vcpu->changed |= STATE_RIP | STATE_RSP | STATE_RFLAGS;
+	switch (result) {
+	case INSN_DONE:
+		vcpu_end_instruction(vcpu);
+		return next_write(vcpu);
+	case INSN_AGAIN:
+		return next_write(vcpu);
+	case INSN_EXCEPTION:
+		vcpu_raise(vcpu, &a.machine.exception);
+		return NEXT_ENTER;
+	case INSN_PENDING:
+		ask_client(vcpu, &mmio->reads[mmio->nr_reads], false);
+		vcpu->complete_user = read_answered;
+		return NEXT_USER;
+	case INSN_UNHANDLED:
+		break;
+	}
+	return exit_emulation_failure(vcpu, insn.bytes, insn.length);
+}
+
+enum next exit_memory_fault(struct vcpu *vcpu, u64 gpa, u32 access)
+{
+	int r;
+
+	if (vcpu->in_slice)
+		return NEXT_SLOW;
+	vcpu->stat.faults++;
+	r = memory_fault(vcpu->vm, gpa, access);
+	if (r == MEMORY_MAPPED)
+		return NEXT_ENTER;
+	if (r < 0)
+		return r;
+	vcpu->mmio.nr_reads = 0;
+	vcpu->mmio.nr_writes = 0;
+	vcpu->mmio.next_write = 0;
+	return emulate_instruction(vcpu);
+}
+
+/* -- SMSW, LMSW -------------------------------------------------------------------------------------------------- */
+
+/* The effective address of a ModRM operand. SDM volume 2, "Addressing-Mode Encoding of ModR/M and SIB Bytes". */
+static u64 effective_address(struct vcpu *vcpu, const struct insn *insn)
+{
+	u64 address = insn->disp;
+
+	if (insn->base == INSN_REG_RIP)
+		address += vcpu_rip(vcpu) + insn->length;
+	else if (insn->base != INSN_REG_NONE)
+		address += vcpu_read_gpr(vcpu, insn->base);
+	if (insn->index != INSN_REG_NONE)
+		address += vcpu_read_gpr(vcpu, insn->index) << insn->scale;
+	return insn->address_size == 8 ? address : address & GENMASK_ULL(insn->address_size * 8 - 1, 0);
+}
+
+/* LMSW from memory: two bytes at its operand. */
+static bool read_msw(struct vcpu *vcpu, const struct insn *insn, u16 *value, enum next *next)
+{
+	struct exception exception;
+	struct attempt a;
+	u64 linear;
+
+	if (insn->mod == 3) {
+		*value = vcpu_read_gpr(vcpu, insn->rm);
+		return true;
+	}
+	*next = NEXT_SLOW;
+	if (vcpu->in_slice)
+		return false;
+	attempt_init(&a, vcpu);
+	*next = NEXT_ENTER;
+	vcpu->mmio.nr_reads = 0;
+	vcpu->mmio.next_read = 0;
+	switch (emulate_linear(vcpu, insn->segment, effective_address(vcpu, insn), 2, false, &linear, &exception)) {
+	case INSN_DONE:
+		break;
+	default:
+		vcpu_raise(vcpu, &exception);
+		return false;
+	}
+	switch (read_linear(&a, linear, value, 2, false)) {
+	case INSN_DONE:
+		return true;
+	case INSN_EXCEPTION:
+		vcpu_raise(vcpu, &a.machine.exception);
+		return false;
+	default:
+		*next = exit_emulation_failure(vcpu, insn->bytes, insn->length);
+		return false;
+	}
+}
+
+enum next emulate_msw(struct vcpu *vcpu, const struct insn *insn)
+{
+	enum next next;
+	u16 value;
+
+	/* ModRM.reg: 4 SMSW, 6 LMSW. SMSW is never intercepted: CR0 reads as the guest's own. */
+	if ((insn->reg & 7) == 6) {
+		if (!read_msw(vcpu, insn, &value, &next))
+			return next;
+		return exit_lmsw(vcpu, value);
+	}
+	return exit_emulation_failure(vcpu, insn->bytes, insn->length);
+}

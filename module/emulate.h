@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Executing one instruction of the guest by software: the kernel's side of insn/. */
+#ifndef PITH_EMULATE_H
+#define PITH_EMULATE_H
+
+#include "vcpu.h"
+
+/**
+ * vcpu_decode - fetches and decodes the instruction at RIP
+ * @next: on failure, what the exit's handler has to return: NEXT_SLOW when the bytes cannot be had in a slice, NEXT_ENTER
+ * with the exception queued that the fetch raises, or an exit to the client
+ * Return: whether @insn is there.
+ */
+bool vcpu_decode(struct vcpu *vcpu, struct insn *insn, enum next *next);
+
+/**
+ * emulate_instruction - executes the instruction at RIP, one that touched memory without RAM behind it
+ * Context: outside of the slice; may sleep. Returns enum next.
+ */
+enum next emulate_instruction(struct vcpu *vcpu);
+
+/* SMSW, LMSW and INVLPG share an opcode (0F 01) on CPUs that do not say which of their operands was used. */
+enum next emulate_msw(struct vcpu *vcpu, const struct insn *insn);
+
+/**
+ * emulate_linear - an effective address of the guest's to linear, with the segment's checks
+ * Return: INSN_DONE, or INSN_EXCEPTION with @exception filled.
+ */
+enum insn_result emulate_linear(struct vcpu *vcpu, enum segment segment, u64 offset, unsigned int size, bool write,
+				u64 *linear, struct exception *exception);
+
+/* Copies between a buffer and guest memory at a linear address that stays within a page. May sleep. */
+enum insn_result emulate_copy_in(struct vcpu *vcpu, u64 linear, void *buf, unsigned int size,
+				 struct exception *exception);
+enum insn_result emulate_copy_out(struct vcpu *vcpu, u64 linear, const void *buf, unsigned int size,
+				  struct exception *exception);
+
+/**
+ * vcpu_translate - walks the guest's page tables
+ * @access: WALK_* bits. WALK_USER is the caller's to set.
+ * Return: WALK_OK, WALK_FAULT with @exception, WALK_UNREADABLE.
+ */
+int vcpu_translate(struct vcpu *vcpu, u64 linear, u32 access, u64 *gpa, struct exception *exception);
+
+enum insn_mode vcpu_insn_mode(struct vcpu *vcpu);
+
+static inline u64 vcpu_read_gpr(struct vcpu *vcpu, unsigned int gpr)
+{
+	if (gpr == REG_RSP)
+		vcpu_know(vcpu, STATE_RSP);
+	return vcpu->regs.gpr[gpr];
+}
+
+static inline void vcpu_write_gpr(struct vcpu *vcpu, unsigned int gpr, u64 value)
+{
+	vcpu->regs.gpr[gpr] = value;
+	if (gpr == REG_RSP) {
+		vcpu->known |= STATE_RSP;
+		vcpu->changed |= STATE_RSP;
+	}
+}
+
+#endif

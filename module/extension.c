@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The capabilities that KVM_CHECK_EXTENSION promises. What is not in the table is not there. */
+#include <linux/kernel.h>
+#include <linux/kvm.h>
+
+#include "extension.h"
+#include "memory/memory.h"
+#include "vm.h"
+
+static const struct {
+	unsigned int extension;
+	int value;
+} extensions[] = {
+	{ KVM_CAP_IRQCHIP, 1 },
+	{ KVM_CAP_HLT, 1 },
+	{ KVM_CAP_USER_MEMORY, 1 },
+	{ KVM_CAP_SET_TSS_ADDR, 1 },
+	{ KVM_CAP_EXT_CPUID, 1 },
+	{ KVM_CAP_NR_VCPUS, VM_MAX_VCPUS },
+	{ KVM_CAP_MAX_VCPUS, VM_MAX_VCPUS },
+	{ KVM_CAP_MAX_VCPU_ID, VM_MAX_VCPU_IDS },
+	{ KVM_CAP_NR_MEMSLOTS, MEMORY_MAX_SLOTS },
+	{ KVM_CAP_NOP_IO_DELAY, 1 },
+	{ KVM_CAP_MP_STATE, 1 },
+	{ KVM_CAP_SYNC_MMU, 1 },
+	{ KVM_CAP_DESTROY_MEMORY_REGION_WORKS, 1 },
+	{ KVM_CAP_JOIN_MEMORY_REGIONS_WORKS, 1 },
+	{ KVM_CAP_USER_NMI, 1 },
+	{ KVM_CAP_IRQ_ROUTING, 4096 },
+	{ KVM_CAP_IRQ_INJECT_STATUS, 1 },
+	{ KVM_CAP_IRQFD, 1 },
+	{ KVM_CAP_IRQFD_RESAMPLE, 1 },
+	{ KVM_CAP_IOEVENTFD, 1 },
+	{ KVM_CAP_IOEVENTFD_NO_LENGTH, 1 },
+	{ KVM_CAP_IOEVENTFD_ANY_LENGTH, 1 },
+	{ KVM_CAP_PIT2, 1 },
+	{ KVM_CAP_PIT_STATE2, 1 },
+	{ KVM_CAP_REINJECT_CONTROL, 1 },
+	{ KVM_CAP_SET_BOOT_CPU_ID, 1 },
+	{ KVM_CAP_SET_IDENTITY_MAP_ADDR, 1 },
+	{ KVM_CAP_VCPU_EVENTS, 1 },
+	{ KVM_CAP_DEBUGREGS, 1 },
+	{ KVM_CAP_XSAVE, 1 },
+	{ KVM_CAP_XCRS, 1 },
+	{ KVM_CAP_GET_TSC_KHZ, 1 },
+	{ KVM_CAP_TSC_DEADLINE_TIMER, 1 },
+	{ KVM_CAP_SIGNAL_MSI, 1 },
+	{ KVM_CAP_READONLY_MEM, 1 },
+	{ KVM_CAP_MCE, 32 },
+	{ KVM_CAP_CHECK_EXTENSION_VM, 1 },
+	{ KVM_CAP_IMMEDIATE_EXIT, 1 },
+	{ KVM_CAP_GET_MSR_FEATURES, 1 },
+	{ KVM_CAP_INTERNAL_ERROR_DATA, 1 },
+};
+
+int extension_value(unsigned long extension)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(extensions); i++)
+		if (extensions[i].extension == extension)
+			return extensions[i].value;
+	return 0;
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the kernel's side of the interrupt controllers shares among its own files; everybody else takes irqchip.h.
+ *
+ * Locks. irqchip->config_lock, a mutex, orders changes of routes and irqfds. irqchip->lock, raw, with interrupts off,
+ * stands around the models of I/O APIC, PIC and PIT; under it interrupts are delivered and vCPUs kicked. An eventfd's
+ * own lock is outside of it, for an eventfd that is signalled may be an irqfd, which drives a pin: so no eventfd may be
+ * signalled under irqchip->lock (see irqchip_unlock()). irqchip->srcu protects what is looked up in any context: routes
+ * and resampled irqfds.
+ *
+ * A local APIC has no lock: it is its vCPU's, but for the functions that lapic.h allows in any context.
+ */
+#ifndef PITH_IRQ_INTERNAL_H
+#define PITH_IRQ_INTERNAL_H
+
+#include <linux/hrtimer.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/spinlock.h>
+#include <linux/srcu.h>
+#include <linux/workqueue.h>
+
+#include "../vcpu.h"
+#include "../vm.h"
+
+/* <asm/apicdef.h>, which half of the kernel's headers bring along, has these names, too, as bits of registers. */
+#undef APIC_DEST_LOGICAL
+#undef APIC_DEST_PHYSICAL
+#undef APIC_LVT_MASKED
+#include "ioapic.h"
+#include "irqchip.h"
+#include "lapic.h"
+#include "pic.h"
+#include "pit.h"
+
+struct routing;
+
+/* Who drives a pin; the pin is high while any of them does. */
+enum irq_source { IRQ_SOURCE_CLIENT, IRQ_SOURCE_RESAMPLE, IRQ_SOURCE_PIT };
+
+/* The PIT drives this GSI, wherever it is routed. */
+#define PIT_GSI 0
+
+/**
+ * struct irqchip - the interrupt controllers that the vCPUs of a VM share
+ * @vm: whose they are
+ * @lock: of the members up to @eoi_exits_seq
+ * @has_pit: the client made a PIT; never reset
+ * @has_speaker: port 0x61 is the PIT's
+ * @resampled: a GSI with resampled irqfds was acknowledged: they are to be signalled after unlocking
+ * @eoi_exits_seq: grows when an EOI-exit bitmap made before may be wrong
+ * @pit_timer: the PIT's
+ * @deferred_timer: to ioapic_deferred()
+ * @vcpu_hint: indexed by APIC ID: index of the vCPU that had it when it was last looked for; may be wrong
+ * @config_lock: of changes of @routing and irqfds
+ * @srcu: readers of @routing and @resampled_irqfds
+ * @routing: GSIs to pins and messages
+ * @resampled_irqfds: those with a resample eventfd
+ * @irqfds_lock: of the next three; taken inside an eventfd's lock, interrupts off
+ * @irqfds: all that are in use
+ * @nr_irqfds: length of @irqfds
+ * @dead_irqfds: those on their way out
+ * @reap: buries irqfds whose eventfd was closed
+ */
+struct irqchip {
+	struct vm *vm;
+
+	raw_spinlock_t lock;
+	struct ioapic ioapic;
+	struct pic pic;
+	struct pit pit;
+	bool has_pit;
+	bool has_speaker;
+	bool resampled;
+	u32 eoi_exits_seq;
+
+	struct hrtimer pit_timer;
+	struct hrtimer deferred_timer;
+	u8 vcpu_hint[VM_MAX_VCPU_IDS];
+
+	struct mutex config_lock;
+	struct srcu_struct srcu;
+	struct routing __rcu *routing;
+	struct list_head resampled_irqfds;
+	spinlock_t irqfds_lock;
+	struct list_head irqfds;
+	unsigned int nr_irqfds;
+	struct list_head dead_irqfds;
+	struct work_struct reap;
+};
+
+/**
+ * struct vcpu_lapic - a local APIC with what the kernel adds to the model; own context but for @timer's function
+ * @lapic: the model; vcpu->lapic points here
+ * @vcpu: whose it is
+ * @timer: runs when the guest's timer does
+ * @tsc_deadline: what @timer stands for in TSC-deadline mode; 0: it stands for a time
+ * @eoi_exits_seq: the irqchip's when the EOI-exit bitmap was made
+ */
+struct vcpu_lapic {
+	struct lapic lapic;
+	struct vcpu *vcpu;
+	struct hrtimer timer;
+	u64 tsc_deadline;
+	u32 eoi_exits_seq;
+};
+
+/* irqchip.c */
+
+static inline struct irqchip *vm_irqchip(const struct vm *vm)
+{
+	return smp_load_acquire(&vm->irqchip);
+}
+
+static inline bool irqchip_has_pit(const struct irqchip *chip)
+{
+	return chip && smp_load_acquire(&chip->has_pit);
+}
+
+unsigned long irqchip_lock(struct irqchip *chip) __acquires(&chip->lock);
+
+/* Unlocks, and then tells the resampled irqfds of what was acknowledged under the lock. */
+void irqchip_unlock(struct irqchip *chip, unsigned long flags) __releases(&chip->lock);
+
+/* EOI-exit bitmaps made so far may be wrong; locked. */
+static inline void irqchip_eoi_exits_stale(struct irqchip *chip)
+{
+	WRITE_ONCE(chip->eoi_exits_seq, chip->eoi_exits_seq + 1);
+}
+
+/* The I/O APIC's pins whose EOI somebody waits for. Locked. */
+u32 irqchip_acked_pins(struct irqchip *chip);
+
+/* deliver.c */
+
+/**
+ * irq_deliver - brings a message to the vCPUs that are its destination
+ * @vm: with an irqchip
+ * @source: the vCPU whose IPI it is, or NULL
+ * @msg: the message
+ * Context: any. Return: how many vCPUs took it, pending there before or not.
+ */
+int irq_deliver(struct vm *vm, struct vcpu *source, const struct apic_message *msg);
+
+/* The same for a message with a destination as the client writes it, for which 0xff may mean x2APICs as well. */
+int irq_deliver_device(struct vm *vm, struct apic_message msg);
+
+/* A tick of the PIT to all whose LINT0 is in NMI mode: what watchdogs in guests count on. Any context. */
+void irq_deliver_lint0_nmi(struct vm *vm);
+
+/* The PIC's INT pin went high: its takers look. Any context. */
+void irq_kick_pic_takers(struct vm *vm);
+
+/*
+ * A register of a local APIC was written by its vCPU: is there an interrupt now that the run loop must look for? Most
+ * writes, an EOI above all, leave none.
+ */
+static inline void irq_look(struct vcpu *vcpu)
+{
+	if (irq_waits(vcpu))
+		vcpu_request(vcpu, REQ_EVENT);
+}
+
+/* vcpu_lapic.c; own context */
+
+static inline struct vcpu_lapic *vcpu_lapic(const struct vcpu *vcpu)
+{
+	return container_of(vcpu->lapic, struct vcpu_lapic, lapic);
+}
+
+/* lapic_ack() */
+int vcpu_lapic_take(struct vcpu *vcpu);
+
+/* lapic_timer.c: struct lapic_ops of the timer; @ctx is the vCPU */
+void lapic_timer_init(struct vcpu_lapic *v);
+void lapic_timer_arm_ns(void *ctx, u64 deadline);
+void lapic_timer_arm_tsc(void *ctx, u64 deadline);
+void lapic_timer_cancel(void *ctx);
+u64 lapic_timer_now(void *ctx);
+
+/* routing.c */
+
+/**
+ * routing_drive - a source drives a GSI high or low
+ * @chip: not locked
+ * @gsi: any number; without a route nothing happens
+ * @source: who drives it
+ * @level: high; a message is sent when it is
+ * @report: see ioapic_set_irq()
+ * Context: any. Return: as KVM_IRQ_LINE_STATUS has it: how many vCPUs took it, 0 pending already, negative ignored.
+ */
+int routing_drive(struct irqchip *chip, u32 gsi, enum irq_source source, bool level, bool report);
+
+/* The same, locked. */
+void routing_drive_locked(struct irqchip *chip, u32 gsi, enum irq_source source, bool level);
+
+/* The GSI that is routed to a pin of the I/O APIC or of the PIC pair, or -1. Any context. */
+int routing_ioapic_gsi(struct irqchip *chip, unsigned int pin);
+int routing_pic_gsi(struct irqchip *chip, unsigned int line);
+
+/* The I/O APIC's pin that a GSI is routed to, as a bit, or 0. Any context. */
+u32 routing_ioapic_pins(struct irqchip *chip, u32 gsi);
+
+int routing_create(struct irqchip *chip);
+void routing_destroy(struct irqchip *chip);
+
+/* irqfd.c */
+
+/* The I/O APIC's pins of all GSIs that have resampled irqfds. Any context. */
+u32 irqfd_resampled_pins(struct irqchip *chip);
+
+/* Whether a GSI has resampled irqfds: irqfd_signal_resampled() will signal them then. Locked. */
+bool irqfd_acked(struct irqchip *chip, u32 gsi);
+
+/* Signals the resample eventfds of all GSIs that irqfd_acked() was called for. Not under irqchip->lock. */
+void irqfd_signal_resampled(struct irqchip *chip);
+
+void irqfds_init(struct irqchip *chip);
+void irqfds_destroy(struct irqchip *chip);
+
+/* ioeventfd.c */
+void ioeventfds_destroy(struct vm *vm);
+
+#endif

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The interrupt controllers of a VM: the kernel's side of the models in lapic.c, ioapic.c, pic.c, pit.c: locks, host
+ * timers, delivery to vCPUs; and how the run loop asks for interrupts. With vm->irqchip NULL the controllers are in the
+ * client, and the only source is KVM_INTERRUPT.
+ */
+#ifndef PITH_IRQCHIP_H
+#define PITH_IRQCHIP_H
+
+#include <linux/kvm.h>
+#include <linux/types.h>
+
+struct vm;
+struct vcpu;
+struct apic_message;
+
+/* -- the run loop's questions; own context ---------------------------------------------------------------------- */
+
+/** irq_waits - an interrupt is there that the vCPU would take if its RFLAGS.IF let it (TPR allows it) */
+bool irq_waits(struct vcpu *vcpu);
+
+/** irq_take - acknowledges the highest interrupt: its vector, or -1. Interrupts off. */
+int irq_take(struct vcpu *vcpu);
+
+/** irq_timer_expired - the host timer of the local APIC ran out (REQ_TIMER) */
+void irq_timer_expired(struct vcpu *vcpu);
+
+u64 irq_get_cr8(struct vcpu *vcpu);
+void irq_set_cr8(struct vcpu *vcpu, u64 cr8);
+
+/* -- registers that guests reach -------------------------------------------------------------------------------- */
+
+/**
+ * irq_mmio_read, irq_mmio_write - local APIC, I/O APIC at their addresses
+ * Return: whether the address is one of theirs; it is answered then. Context: the vCPU's thread, in a slice or not.
+ */
+bool irq_mmio_read(struct vcpu *vcpu, u64 gpa, unsigned int len, void *data);
+bool irq_mmio_write(struct vcpu *vcpu, u64 gpa, unsigned int len, const void *data);
+
+/** irq_pio_read, irq_pio_write - the same for the ports of PIC, PIT and speaker */
+bool irq_pio_read(struct vcpu *vcpu, u16 port, unsigned int size, u32 *value);
+bool irq_pio_write(struct vcpu *vcpu, u16 port, unsigned int size, u32 value);
+
+/**
+ * irq_msr_read, irq_msr_write - IA32_APIC_BASE, x2APIC registers, IA32_TSC_DEADLINE
+ * @host: for the client (KVM_GET/SET_MSRS) rather than the guest
+ * Return: 0, or non-zero: #GP.
+ */
+int irq_msr_read(struct vcpu *vcpu, u32 index, u64 *value, bool host);
+int irq_msr_write(struct vcpu *vcpu, u32 index, u64 value, bool host);
+
+/* -- lifetime ---------------------------------------------------------------------------------------------------- */
+
+/** irqchip_create - KVM_CREATE_IRQCHIP; vm->lock held. 0, -EEXIST, -EINVAL (vCPUs are there already), -ENOMEM. */
+int irqchip_create(struct vm *vm);
+int irqchip_create_pit(struct vm *vm, u32 flags); /* KVM_CREATE_PIT2; vm->lock held */
+
+/**
+ * irqchip_destroy - the chips go, and their host timers. After eventfds_destroy(): irqfds drive their pins. Before the
+ * vCPUs: they interrupt them.
+ */
+void irqchip_destroy(struct vm *vm);
+int irq_vcpu_create(struct vcpu *vcpu); /* gives a new vCPU its local APIC if vm->irqchip */
+void irq_vcpu_destroy(struct vcpu *vcpu);
+void irq_vcpu_reset(struct vcpu *vcpu, bool init);
+void irq_cpuid_changed(struct vcpu *vcpu); /* x2APIC, TSC deadline, MAXPHYADDR */
+void irq_tsc_changed(struct vcpu *vcpu);   /* the TSC offset moved: deadlines move */
+
+/* -- ioctls; arguments are copied in already -------------------------------------------------------------------- */
+
+int irqchip_get(struct vm *vm, struct kvm_irqchip *chip);
+int irqchip_set(struct vm *vm, const struct kvm_irqchip *chip);
+int irqchip_get_pit(struct vm *vm, struct kvm_pit_state2 *state);
+int irqchip_set_pit(struct vm *vm, const struct kvm_pit_state2 *state);
+int irqchip_reinject(struct vm *vm, const struct kvm_reinject_control *control);
+int irq_get_lapic(struct vcpu *vcpu, struct kvm_lapic_state *state);
+int irq_set_lapic(struct vcpu *vcpu, const struct kvm_lapic_state *state);
+
+int irq_x2apic_api(struct vm *vm, u64 flags); /* KVM_CAP_X2APIC_API: args[0]; vm->lock held */
+
+/* routing.c: GSIs to pins and messages */
+
+#define IRQ_MAX_ROUTES 4096
+
+/**
+ * irq_line, irq_line_status - KVM_IRQ_LINE, KVM_IRQ_LINE_STATUS: level->status is filled
+ * They differ for the RTC's pin: who gets to know that an interrupt was coalesced sends it again.
+ */
+int irq_line(struct vm *vm, struct kvm_irq_level *level);
+int irq_line_status(struct vm *vm, struct kvm_irq_level *level);
+int irq_signal_msi(struct vm *vm, const struct kvm_msi *msi); /* how many CPUs took it, 0 blocked, or errno */
+int irq_set_routing(struct vm *vm, const struct kvm_irq_routing_entry *entries, u32 nr, u32 flags);
+
+/* irqfd.c, ioeventfd.c */
+int irqfd(struct vm *vm, const struct kvm_irqfd *args);		/* KVM_IRQFD */
+int ioeventfd(struct vm *vm, const struct kvm_ioeventfd *args); /* KVM_IOEVENTFD */
+/* Whether an ioeventfd took the write. Context: the vCPU's thread, slice or not. */
+bool ioeventfd_write(struct vm *vm, bool pio, u64 address, unsigned int len, u64 value);
+void eventfds_destroy(struct vm *vm);
+
+#endif

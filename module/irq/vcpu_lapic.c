@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A vCPU and its local APIC: what the model asks for, and the ways to its registers. With the controllers in user space
+ * a vCPU has no local APIC, but still IA32_APIC_BASE and CR8.
+ */
+#include <linux/gfp.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+
+#include <asm/mce.h>
+#include <asm/msr-index.h>
+
+#include "../cpu/cpuid.h"
+#include "internal.h"
+
+/* -- what the model asks for ------------------------------------------------------------------------------------- */
+
+static void send(void *ctx, const struct apic_message *msg)
+{
+	struct vcpu *vcpu = ctx;
+
+	irq_deliver(vcpu->vm, vcpu, msg);
+}
+
+static void eoi(void *ctx, u8 vector, enum apic_trig_mode trigger)
+{
+	struct irqchip *chip = ((struct vcpu *)ctx)->vm->irqchip;
+	unsigned long flags = irqchip_lock(chip);
+
+	ioapic_eoi(&chip->ioapic, vector, trigger);
+	irqchip_unlock(chip, flags);
+}
+
+/* One NMI may be handled while one more waits; others merge with that. SDM, "Handling Multiple NMIs". Any context. */
+static void nmi(void *ctx)
+{
+	struct vcpu *vcpu = ctx;
+	u8 pending = READ_ONCE(vcpu->nmi_pending);
+
+	while (pending < 2 && !try_cmpxchg(&vcpu->nmi_pending, &pending, pending + 1))
+		;
+	vcpu_request(vcpu, REQ_EVENT);
+}
+
+/* Guests have no system-management mode: nothing listens. */
+static void smi(void *ctx)
+{
+}
+
+/* A SIPI that came before is void. Any context, as the next. */
+static void init(void *ctx)
+{
+	struct vcpu *vcpu = ctx;
+
+	clear_bit(PENDING_SIPI, &vcpu->pending_init_sipi);
+	set_bit(PENDING_INIT, &vcpu->pending_init_sipi);
+	vcpu_request(vcpu, REQ_INIT_SIPI);
+}
+
+static void sipi(void *ctx, u8 vector)
+{
+	struct vcpu *vcpu = ctx;
+
+	WRITE_ONCE(vcpu->sipi_vector, vector);
+	/* set_bit() is a full barrier on x86: who sees the bit sees the vector. */
+	set_bit(PENDING_SIPI, &vcpu->pending_init_sipi);
+	vcpu_request(vcpu, REQ_INIT_SIPI);
+}
+
+static void dest_changed(void *ctx)
+{
+	struct vcpu *vcpu = ctx;
+
+	vcpu_lapic(vcpu)->eoi_exits_seq = READ_ONCE(vcpu->vm->irqchip->eoi_exits_seq) - 1;
+}
+
+static const struct lapic_ops lapic_ops = {
+	.send = send,
+	.eoi = eoi,
+	.nmi = nmi,
+	.smi = smi,
+	.init = init,
+	.sipi = sipi,
+	.timer_arm_ns = lapic_timer_arm_ns,
+	.timer_arm_tsc = lapic_timer_arm_tsc,
+	.timer_cancel = lapic_timer_cancel,
+	.now_ns = lapic_timer_now,
+	.dest_changed = dest_changed,
+};
+
+static void update_eoi_exits(struct vcpu_lapic *v)
+{
+	struct irqchip *chip = v->vcpu->vm->irqchip;
+	u32 bitmap[8] = {};
+	unsigned long flags;
+
+	flags = irqchip_lock(chip);
+	v->eoi_exits_seq = chip->eoi_exits_seq;
+	ioapic_eoi_exits(&chip->ioapic, &v->lapic, irqchip_acked_pins(chip), bitmap);
+	irqchip_unlock(chip, flags);
+	lapic_set_eoi_exits(&v->lapic, bitmap);
+}
+
+/* An interrupt must be taken before it can end: so the EOI-exit bitmap is soon enough brought up to date here. */
+int vcpu_lapic_take(struct vcpu *vcpu)
+{
+	struct vcpu_lapic *v = vcpu_lapic(vcpu);
+
+	if (unlikely(v->eoi_exits_seq != READ_ONCE(vcpu->vm->irqchip->eoi_exits_seq)))
+		update_eoi_exits(v);
+	return lapic_ack(&v->lapic);
+}
+
+/* -- registers --------------------------------------------------------------------------------------------------- */
+
+u64 irq_get_cr8(struct vcpu *vcpu)
+{
+	return vcpu->lapic ? lapic_cr8(vcpu->lapic) : vcpu->cr8;
+}
+
+void irq_set_cr8(struct vcpu *vcpu, u64 cr8)
+{
+	cr8 &= 0xf;
+	if (!vcpu->lapic) {
+		vcpu->cr8 = cr8;
+		return;
+	}
+	lapic_set_cr8(vcpu->lapic, cr8);
+	irq_look(vcpu);
+}
+
+static bool guest_has_x2apic(struct vcpu *vcpu)
+{
+	return cpuid_has(vcpu, 1, 0, CPUID_ECX, 21);
+}
+
+static bool guest_has_tsc_deadline(struct vcpu *vcpu)
+{
+	return cpuid_has(vcpu, 1, 0, CPUID_ECX, 24);
+}
+
+/* 36 bits is what a vCPU without CPUID has. */
+static u64 above_maxphyaddr(const struct vcpu *vcpu)
+{
+	return ~0ull << (vcpu->maxphyaddr ?: 36);
+}
+
+/* Without a model of ours only the bits are checked, and that x2APIC mode is enabled as well. */
+static int set_plain_base(struct vcpu *vcpu, u64 value)
+{
+	u64 known = APIC_BASE_BSP | APIC_BASE_ENABLE | PAGE_MASK;
+
+	if (guest_has_x2apic(vcpu) && value & APIC_BASE_ENABLE)
+		known |= APIC_BASE_X2APIC;
+	if (value & (~known | above_maxphyaddr(vcpu)))
+		return -EINVAL;
+	vcpu->msr.apic_base = value;
+	return 0;
+}
+
+static int set_base(struct vcpu *vcpu, u64 value, bool host)
+{
+	int error;
+
+	if (!vcpu->lapic)
+		return set_plain_base(vcpu, value);
+	error = lapic_set_base(vcpu->lapic, value, host);
+	vcpu->msr.apic_base = vcpu->lapic->base;
+	irq_look(vcpu);
+	return error;
+}
+
+/* IA32_TSC_DEADLINE is there whatever CPUID says, as in KVM: a client restores MSRs and sets CPUID in any order. */
+static bool no_tsc_deadline(struct vcpu *vcpu, bool host)
+{
+	return !host && !vcpu->lapic;
+}
+
+int irq_msr_read(struct vcpu *vcpu, u32 index, u64 *value, bool host)
+{
+	struct lapic *lapic = vcpu->lapic;
+
+	if (index == MSR_IA32_APICBASE) {
+		*value = vcpu->msr.apic_base;
+		return 0;
+	}
+	if (index == MSR_IA32_TSC_DEADLINE) {
+		*value = lapic ? lapic_tsc_deadline(lapic) : 0;
+		return no_tsc_deadline(vcpu, host);
+	}
+	return lapic ? lapic_msr_read(lapic, index, value) : -EINVAL;
+}
+
+int irq_msr_write(struct vcpu *vcpu, u32 index, u64 value, bool host)
+{
+	struct lapic *lapic = vcpu->lapic;
+	int error = 0;
+
+	if (index == MSR_IA32_APICBASE)
+		return set_base(vcpu, value, host);
+	if (index == MSR_IA32_TSC_DEADLINE) {
+		if (lapic && !no_tsc_deadline(vcpu, host))
+			lapic_set_tsc_deadline(lapic, value);
+		return no_tsc_deadline(vcpu, host);
+	}
+	if (!lapic)
+		return -EINVAL;
+	error = lapic_msr_write(lapic, index, value);
+	irq_look(vcpu);
+	return error;
+}
+
+/* -- lifetime and state ------------------------------------------------------------------------------------------ */
+
+/* The I/O APIC is the 82093AA, which has no EOI register: directed EOI would leave its interrupts without an end. */
+static struct lapic_config config_of(struct vcpu *vcpu)
+{
+	return (struct lapic_config){
+		.base_reserved = above_maxphyaddr(vcpu),
+		.x2apic = guest_has_x2apic(vcpu),
+		.tsc_deadline = guest_has_tsc_deadline(vcpu),
+		.cmci = vcpu->msr.mcg_cap & MCG_CMCI_P,
+		.bsp = vcpu->id == vcpu->vm->boot_vcpu_id,
+		.virtual_wire = true,
+		.x2apic_format = vcpu->vm->x2apic_api & KVM_X2APIC_API_USE_32BIT_IDS,
+	};
+}
+
+static void configure(struct vcpu *vcpu)
+{
+	struct lapic_config config = config_of(vcpu);
+
+	lapic_configure(vcpu->lapic, &config);
+}
+
+int irq_vcpu_create(struct vcpu *vcpu)
+{
+	struct lapic_config config = config_of(vcpu);
+	struct vcpu_lapic *v;
+	u8 *page;
+
+	if (!vcpu->vm->irqchip)
+		return 0;
+	v = kzalloc(sizeof(*v), GFP_KERNEL_ACCOUNT);
+	page = (u8 *)get_zeroed_page(GFP_KERNEL_ACCOUNT);
+	if (!v || !page) {
+		free_page((unsigned long)page);
+		kfree(v);
+		return -ENOMEM;
+	}
+	v->vcpu = vcpu;
+	lapic_timer_init(v);
+	vcpu->lapic = &v->lapic;
+	lapic_init(&v->lapic, page, vcpu->id, &config, &lapic_ops, vcpu);
+	return 0;
+}
+
+void irq_vcpu_destroy(struct vcpu *vcpu)
+{
+	struct vcpu_lapic *v;
+
+	if (!vcpu->lapic)
+		return;
+	v = vcpu_lapic(vcpu);
+	hrtimer_cancel(&v->timer);
+	vcpu->lapic = NULL;
+	free_page((unsigned long)v->lapic.regs);
+	kfree(v);
+}
+
+void irq_vcpu_reset(struct vcpu *vcpu, bool init)
+{
+	bool bsp = vcpu->id == vcpu->vm->boot_vcpu_id;
+
+	if (vcpu->lapic) {
+		lapic_reset(vcpu->lapic, init);
+		vcpu->msr.apic_base = vcpu->lapic->base;
+		return;
+	}
+	vcpu->cr8 = 0;
+	if (!init)
+		vcpu->msr.apic_base = APIC_BASE_DEFAULT | APIC_BASE_ENABLE | (bsp ? APIC_BASE_BSP : 0);
+}
+
+void irq_cpuid_changed(struct vcpu *vcpu)
+{
+	if (vcpu->lapic)
+		configure(vcpu);
+}
+
+int irq_get_lapic(struct vcpu *vcpu, struct kvm_lapic_state *state)
+{
+	if (!vcpu->lapic)
+		return -EINVAL;
+	configure(vcpu);
+	lapic_get_state(vcpu->lapic, state);
+	return 0;
+}
+
+int irq_set_lapic(struct vcpu *vcpu, const struct kvm_lapic_state *state)
+{
+	int error;
+
+	if (!vcpu->lapic)
+		return -EINVAL;
+	configure(vcpu);
+	error = lapic_set_state(vcpu->lapic, state);
+	vcpu_request(vcpu, REQ_EVENT);
+	return error;
+}

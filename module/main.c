@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The module: the device node, and each CPU into and out of virtualization: at load and unload, CPU hotplug, suspend,
+ * reboot. (For a crash the kernel has hooks of its own, which the backends use.)
+ */
+#define pr_fmt(fmt) "pith: " fmt
+
+#include <linux/cpu.h>
+#include <linux/cpuhotplug.h>
+#include <linux/fs.h>
+#include <linux/miscdevice.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/reboot.h>
+#include <linux/slab.h>
+#include <linux/syscore_ops.h>
+#include <linux/uaccess.h>
+
+#include <asm/mce.h>
+
+#include "backend.h"
+#include "cpu/cpuid.h"
+#include "cpu/fpu.h"
+#include "cpu/msr.h"
+#include "extension.h"
+#include "ioctl.h"
+#include "main.h"
+#include "pith.h"
+
+static char *devname = "pith";
+module_param(devname, charp, 0444);
+MODULE_PARM_DESC(devname, "name of the device node; kvm for clients that open /dev/kvm");
+
+struct backend backend __ro_after_init;
+
+/* -- each CPU into and out of virtualization --------------------------------------------------------------------- */
+
+DEFINE_PER_CPU(bool, virtualization_on);
+static enum cpuhp_state hotplug_state;
+
+static int virtualization_start(void)
+{
+	unsigned long flags;
+	int r;
+
+	local_irq_save(flags);
+	r = backend.cpu_on();
+	__this_cpu_write(virtualization_on, !r);
+	local_irq_restore(flags);
+	return r;
+}
+
+/* Guests cannot be entered here any more from the moment that the flag is down: see vcpu_slice(). */
+static void virtualization_stop(void *unused)
+{
+	unsigned long flags;
+
+	local_irq_save(flags);
+	if (__this_cpu_read(virtualization_on)) {
+		__this_cpu_write(virtualization_on, false);
+		backend.cpu_off();
+	}
+	local_irq_restore(flags);
+}
+
+static int cpu_up(unsigned int cpu)
+{
+	int r = virtualization_start();
+
+	if (r)
+		pr_err("CPU %u cannot be brought into virtualization (%d), so it stays offline\n", cpu, r);
+	return r;
+}
+
+static int cpu_down(unsigned int cpu)
+{
+	virtualization_stop(NULL);
+	return 0;
+}
+
+/* Suspend: the other CPUs have been taken offline by now; this one is off while the machine sleeps. */
+static int suspend(void)
+{
+	virtualization_stop(NULL);
+	return 0;
+}
+
+static void resume(void)
+{
+	if (virtualization_start())
+		pr_err("CPU %u did not come back into virtualization after suspend\n", smp_processor_id());
+}
+
+static struct syscore_ops syscore = { .suspend = suspend, .resume = resume };
+
+/* Firmware and kexec kernels may not start a CPU that is in VMX operation: INIT is blocked there. */
+static int reboot(struct notifier_block *block, unsigned long event, void *unused)
+{
+	on_each_cpu(virtualization_stop, NULL, 1);
+	return NOTIFY_OK;
+}
+
+static struct notifier_block reboot_notifier = { .notifier_call = reboot };
+
+/* -- ioctls of the device ---------------------------------------------------------------------------------------- */
+
+static long device_ioctl_api_version(void *object, void *arg)
+{
+	return arg ? -EINVAL : KVM_API_VERSION;
+}
+
+static long device_ioctl_create_vm(void *object, void *arg)
+{
+	return vm_create((unsigned long)arg);
+}
+
+static long device_ioctl_check_extension(void *object, void *arg)
+{
+	return extension_value((unsigned long)arg);
+}
+
+static long device_ioctl_vcpu_mmap_size(void *object, void *arg)
+{
+	return arg ? -EINVAL : VCPU_MMAP_PAGES * PAGE_SIZE;
+}
+
+static long device_ioctl_mce_cap(void *object, void *arg)
+{
+	*(u64 *)arg = 32 | MCG_CTL_P;
+	return 0;
+}
+
+static long copy_cpuid(struct kvm_cpuid2 __user *user, struct kvm_cpuid_entry2 *entries, u32 room)
+{
+	struct kvm_cpuid2 header = {};
+	int nr = cpuid_supported(entries, min_t(u32, room, CPUID_MAX_ENTRIES));
+
+	if (nr < 0)
+		return nr;
+	header.nent = nr;
+	if (copy_to_user(user->entries, entries, nr * sizeof(*entries)))
+		return -EFAULT;
+	return copy_to_user(user, &header, sizeof(header)) ? -EFAULT : 0;
+}
+
+static long device_ioctl_supported_cpuid(void *object, void *arg)
+{
+	struct kvm_cpuid2 __user *user = (void __user *)arg;
+	struct kvm_cpuid_entry2 *entries;
+	struct kvm_cpuid2 header;
+	long r;
+
+	if (copy_from_user(&header, user, sizeof(header)))
+		return -EFAULT;
+	if (!header.nent)
+		return -E2BIG;
+	entries = kvcalloc(CPUID_MAX_ENTRIES, sizeof(*entries), GFP_KERNEL);
+	if (!entries)
+		return -ENOMEM;
+	r = copy_cpuid(user, entries, header.nent);
+	kvfree(entries);
+	return r;
+}
+
+#define MAX_LISTED_MSRS 128
+
+static long copy_msr_list(struct kvm_msr_list __user *user, const u32 *indices, u32 nr)
+{
+	struct kvm_msr_list header;
+	u32 room;
+
+	if (copy_from_user(&header, user, sizeof(header)))
+		return -EFAULT;
+	room = header.nmsrs;
+	header.nmsrs = nr;
+	/* The count is told even where there is no room: that is how clients ask for it. */
+	if (copy_to_user(user, &header, sizeof(header)))
+		return -EFAULT;
+	if (room < nr)
+		return -E2BIG;
+	return copy_to_user(user->indices, indices, nr * sizeof(*indices)) ? -EFAULT : 0;
+}
+
+static long device_ioctl_msr_index_list(void *object, void *arg)
+{
+	u32 *indices = kcalloc(MAX_LISTED_MSRS, sizeof(*indices), GFP_KERNEL);
+	long r;
+
+	if (!indices)
+		return -ENOMEM;
+	r = copy_msr_list((void __user *)arg, indices, min(msr_list(indices, MAX_LISTED_MSRS), MAX_LISTED_MSRS + 0u));
+	kfree(indices);
+	return r;
+}
+
+static long device_ioctl_msr_feature_index_list(void *object, void *arg)
+{
+	return copy_msr_list((void __user *)arg, NULL, 0);
+}
+
+#define ROW(number, handler, argument, meaning) { number, argument, device_ioctl_##handler },
+static const struct ioctl_row device_ioctls[] = { PITH_DEVICE_IOCTLS(ROW) };
+#undef ROW
+
+static long device_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	return ioctl_dispatch(device_ioctls, ARRAY_SIZE(device_ioctls), NULL, cmd, arg, -EINVAL);
+}
+
+static const struct file_operations device_fops = {
+	.owner = THIS_MODULE,
+	.unlocked_ioctl = device_ioctl,
+	.llseek = noop_llseek,
+};
+
+static struct miscdevice device = { .minor = MISC_DYNAMIC_MINOR, .fops = &device_fops, .mode = 0660 };
+
+/* -- load and unload --------------------------------------------------------------------------------------------- */
+
+/* CPUID itself is asked, not the kernel's flags: those are cleared when the firmware locks the feature away. */
+static const struct backend *find_backend(void)
+{
+	if (cpuid_eax(0x80000000) >= 0x80000001 && (cpuid_ecx(0x80000001) & BIT(2)))
+		return &svm_backend;
+	if (cpuid_ecx(1) & BIT(5))
+		return &vmx_backend;
+	return NULL;
+}
+
+static int __init common_setup(void)
+{
+	const struct backend *found = find_backend();
+
+	if (!found) {
+		pr_err("this CPU has neither Intel VMX nor AMD SVM; pith needs one of them\n");
+		return -EOPNOTSUPP;
+	}
+	if (!boot_cpu_has(X86_FEATURE_XSAVE)) {
+		pr_err("this CPU has no XSAVE, or the kernel was started with noxsave; pith needs it\n");
+		return -EOPNOTSUPP;
+	}
+	backend = *found;
+	return fpu_setup();
+}
+
+static int __init pith_init(void)
+{
+	int r = common_setup();
+
+	if (r)
+		return r;
+	r = backend.setup();
+	if (r)
+		return r;
+	r = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "pith:online", cpu_up, cpu_down);
+	if (r < 0)
+		goto teardown;
+	hotplug_state = r;
+	register_syscore_ops(&syscore);
+	register_reboot_notifier(&reboot_notifier);
+	device.name = devname;
+	r = misc_register(&device);
+	if (r)
+		goto unregister;
+	pr_info("version %s, %s, /dev/%s\n", PITH_VERSION, backend.name, devname);
+	return 0;
+unregister:
+	unregister_reboot_notifier(&reboot_notifier);
+	unregister_syscore_ops(&syscore);
+	cpuhp_remove_state(hotplug_state);
+teardown:
+	backend.teardown();
+	return r;
+}
+
+static void __exit pith_exit(void)
+{
+	misc_deregister(&device);
+	unregister_reboot_notifier(&reboot_notifier);
+	unregister_syscore_ops(&syscore);
+	cpuhp_remove_state(hotplug_state);
+	backend.teardown();
+}
+
+module_init(pith_init);
+module_exit(pith_exit);
+
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("pith: a small hypervisor that speaks the KVM ioctl ABI");
+MODULE_VERSION(PITH_VERSION);

@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The run loop: all policy of KVM_RUN. Outside, a loop that may sleep: signals, rescheduling, halting, faults. Inside,
+ * the slice: the vCPU is on a CPU, and entry and exit alternate with nothing between them but the exit's handler.
+ */
+#include <linux/cpu.h>
+#include <linux/sched/signal.h>
+#include <linux/smp.h>
+
+#include "backend.h"
+#include "compat.h"
+#include "cpu/fpu.h"
+#include "irq/irqchip.h"
+#include "main.h"
+#include "vcpu.h"
+#include "vm.h"
+
+void vcpu_kick(struct vcpu *vcpu)
+{
+	int cpu;
+
+	rcuwait_wake_up(&vcpu->wait);
+	/* Pairs with smp_store_mb() in vcpu_slice(): either it sees our request, or we see it in guest mode. */
+	smp_mb();
+	if (READ_ONCE(vcpu->mode) != IN_GUEST)
+		return;
+	cpu = get_cpu();
+	/* On this CPU the guest has exited already: somebody runs here who can kick. */
+	if (READ_ONCE(vcpu->cpu) >= 0 && READ_ONCE(vcpu->cpu) != cpu)
+		smp_send_reschedule(READ_ONCE(vcpu->cpu));
+	put_cpu();
+}
+
+void vm_kick_all(struct vm *vm)
+{
+	struct vcpu *vcpu;
+	unsigned int i;
+
+	vm_for_each_vcpu(vm, vcpu, i) {
+		vcpu_request(vcpu, vm->bugged ? REQ_DEAD : REQ_KICK);
+		vcpu_kick(vcpu);
+	}
+}
+
+static void nothing(void *unused)
+{
+}
+
+/*
+ * The interrupt alone makes a CPU leave its guest, and waiting for it means waiting for that: the next entry there
+ * comes after the request was seen.
+ */
+void vm_request_all(struct vm *vm, unsigned int request)
+{
+	struct vcpu *vcpu;
+	unsigned int i;
+	int cpu, self;
+
+	vm_for_each_vcpu(vm, vcpu, i)
+		vcpu_request(vcpu, request);
+	smp_mb();
+	self = get_cpu();
+	vm_for_each_vcpu(vm, vcpu, i) {
+		cpu = READ_ONCE(vcpu->cpu);
+		if (READ_ONCE(vcpu->mode) == IN_GUEST && cpu >= 0 && cpu != self)
+			smp_call_function_single(cpu, nothing, NULL, 1);
+	}
+	put_cpu();
+}
+
+/* The event slot is free: what comes into it? NMIs go before interrupts. SDM, "Priority Among Simultaneous Events". */
+static void choose_event(struct vcpu *vcpu)
+{
+	int vector;
+
+	vcpu_know(vcpu, STATE_SHADOW | STATE_RFLAGS);
+	if (vcpu->nmi_pending && !(vcpu->shadow & (SHADOW_NMI | SHADOW_MOV_SS | SHADOW_STI))) {
+		vcpu->nmi_pending--;
+		vcpu->event = (struct event){ .type = EVENT_NMI, .vector = VECTOR_NMI };
+		return;
+	}
+	if (!vcpu_interrupts_open(vcpu))
+		return;
+	vector = irq_take(vcpu);
+	if (vector < 0)
+		return;
+	vcpu->stat.irqs_injected++;
+	vcpu->event = (struct event){ .type = EVENT_INTERRUPT, .vector = vector };
+}
+
+bool vcpu_interrupts_open(struct vcpu *vcpu)
+{
+	vcpu_know(vcpu, STATE_SHADOW | STATE_RFLAGS);
+	return (vcpu->regs.rflags & RFLAGS_IF) && !(vcpu->shadow & (SHADOW_STI | SHADOW_MOV_SS));
+}
+
+static void inject_event(struct vcpu *vcpu)
+{
+	bool interrupt_waits;
+
+	if (vcpu->event.type == EVENT_NONE)
+		choose_event(vcpu);
+	if (vcpu->event.type != EVENT_NONE)
+		backend.inject(vcpu);
+	interrupt_waits = irq_waits(vcpu) || (!vcpu->vm->irqchip && READ_ONCE(vcpu->run->request_interrupt_window));
+	backend.set_windows(vcpu, interrupt_waits, vcpu->nmi_pending);
+}
+
+/*
+ * Answers what is wanted of this vCPU. Interrupts are off and mode is IN_GUEST, so a request that comes later sends an
+ * IPI that waits until the entry and makes it exit at once: nothing can be missed, and nothing is looked at twice.
+ */
+static enum next answer_requests(struct vcpu *vcpu)
+{
+	if (vcpu_take_request(vcpu, REQ_DEAD))
+		return -EIO;
+	if (vcpu_take_request(vcpu, REQ_TRIPLE_FAULT)) {
+		vcpu->run->exit_reason = KVM_EXIT_SHUTDOWN;
+		return NEXT_USER;
+	}
+	if (test_bit(REQ_INIT_SIPI, &vcpu->requests))
+		return NEXT_SLOW;
+	if (vcpu_take_request(vcpu, REQ_KICK))
+		return NEXT_SLOW;
+	if (vcpu_take_request(vcpu, REQ_TLB_FLUSH))
+		backend.flush_tlb(vcpu, true);
+	if (vcpu_take_request(vcpu, REQ_GUEST_TLB_FLUSH))
+		backend.flush_tlb(vcpu, false);
+	if (vcpu_take_request(vcpu, REQ_TIMER))
+		irq_timer_expired(vcpu);
+	if (vcpu_take_request(vcpu, REQ_EVENT))
+		inject_event(vcpu);
+	return NEXT_ENTER;
+}
+
+/* One entry and the exit that ends it. NEXT_SLOW: not entered, something outside of the slice comes first. */
+static __always_inline enum next enter_once(struct vcpu *vcpu)
+{
+	enum next next = NEXT_ENTER;
+
+	local_irq_disable();
+	/* Pairs with the barriers in vcpu_kick() and vm_request_all(). */
+	smp_store_mb(vcpu->mode, IN_GUEST);
+	if (unlikely(xfer_to_guest_mode_work_pending()))
+		next = NEXT_SLOW;
+	else if (unlikely(READ_ONCE(vcpu->requests)))
+		next = answer_requests(vcpu);
+	if (likely(next == NEXT_ENTER)) {
+		backend.enter(vcpu);
+		vcpu->stat.exits++;
+	}
+	WRITE_ONCE(vcpu->mode, OUTSIDE_GUEST);
+	local_irq_enable();
+	return next;
+}
+
+static void slice_begin(struct vcpu *vcpu)
+{
+	int cpu = smp_processor_id();
+
+	if (vcpu->last_cpu != cpu) {
+		/* Translations cached here during an earlier stay may be older than the tables. */
+		vcpu_request(vcpu, REQ_TLB_FLUSH);
+		vcpu->last_cpu = cpu;
+	}
+	WRITE_ONCE(vcpu->cpu, cpu);
+	vcpu->in_slice = true;
+	vcpu->stat.slices++;
+	fpu_load_guest(vcpu);
+	backend.slice_begin(vcpu);
+}
+
+static void slice_end(struct vcpu *vcpu)
+{
+	backend.slice_end(vcpu);
+	fpu_load_host(vcpu);
+	vcpu->in_slice = false;
+	WRITE_ONCE(vcpu->cpu, -1);
+}
+
+/*
+ * The inner loop. `slow` tells a handler's wish to be called again where it may sleep from that of the loop itself
+ * to be left.
+ */
+static enum next vcpu_slice(struct vcpu *vcpu, bool *slow)
+{
+	enum next next;
+
+	*slow = false;
+	preempt_disable();
+	if (!cpu_virtualization_on()) {
+		/* This CPU is on its way down; the scheduler is about to move us. */
+		preempt_enable();
+		schedule_timeout_uninterruptible(1);
+		return NEXT_ENTER;
+	}
+	slice_begin(vcpu);
+	for (;;) {
+		next = enter_once(vcpu);
+		if (next != NEXT_ENTER)
+			break;
+		next = backend.handle_exit(vcpu);
+		if (next != NEXT_ENTER) {
+			*slow = next == NEXT_SLOW;
+			break;
+		}
+	}
+	slice_end(vcpu);
+	preempt_enable();
+	return next == NEXT_SLOW ? NEXT_ENTER : next;
+}
+
+/* Something that ends a halt is there. */
+static bool vcpu_wakes(struct vcpu *vcpu)
+{
+	unsigned long always = BIT(REQ_TIMER) | BIT(REQ_INIT_SIPI) | BIT(REQ_DEAD) | BIT(REQ_TRIPLE_FAULT);
+
+	if (READ_ONCE(vcpu->requests) & always)
+		return true;
+	if (vcpu->mp_state != KVM_MP_STATE_HALTED)
+		return false;
+	return vcpu->nmi_pending || vcpu->event.type != EVENT_NONE ||
+	       (vcpu_interrupts_open(vcpu) && irq_waits(vcpu));
+}
+
+/* HLT, and the wait for SIPI: sleeps until there is something to do, a signal, or a kick. */
+static enum next vcpu_halt(struct vcpu *vcpu)
+{
+	vcpu->stat.halts++;
+	/* Known before the sleep: vcpu_wakes() must not touch hardware. */
+	vcpu_know(vcpu, STATE_SHADOW | STATE_RFLAGS);
+	rcuwait_wait_event(&vcpu->wait, vcpu_wakes(vcpu) || signal_pending(current), TASK_INTERRUPTIBLE);
+	if (vcpu_take_request(vcpu, REQ_TIMER))
+		irq_timer_expired(vcpu);
+	if (vcpu->mp_state == KVM_MP_STATE_HALTED && vcpu_wakes(vcpu)) {
+		vcpu->mp_state = KVM_MP_STATE_RUNNABLE;
+		vcpu_request(vcpu, REQ_EVENT);
+	}
+	return NEXT_ENTER;
+}
+
+/* INIT and SIPI that came since. Source: SDM, "MP Initialization Protocol Algorithm for MP Systems". */
+static void answer_init_sipi(struct vcpu *vcpu)
+{
+	clear_bit(REQ_INIT_SIPI, &vcpu->requests);
+	smp_mb__after_atomic();
+	if (test_and_clear_bit(PENDING_INIT, &vcpu->pending_init_sipi)) {
+		vcpu_reset(vcpu, true);
+		vcpu->mp_state = vcpu->id == vcpu->vm->boot_vcpu_id ? KVM_MP_STATE_RUNNABLE :
+								      KVM_MP_STATE_INIT_RECEIVED;
+	}
+	if (test_and_clear_bit(PENDING_SIPI, &vcpu->pending_init_sipi) &&
+	    vcpu->mp_state == KVM_MP_STATE_INIT_RECEIVED) {
+		vcpu_start_at(vcpu, vcpu->sipi_vector);
+		vcpu->mp_state = KVM_MP_STATE_RUNNABLE;
+	}
+}
+
+/* Between slices: what may sleep. */
+static enum next vcpu_housekeeping(struct vcpu *vcpu)
+{
+	if (signal_pending(current)) {
+		vcpu->run->exit_reason = KVM_EXIT_INTR;
+		return -EINTR;
+	}
+	if (test_bit(REQ_INIT_SIPI, &vcpu->requests))
+		answer_init_sipi(vcpu);
+	if (READ_ONCE(vcpu->vm->bugged))
+		return -EIO;
+	if (__xfer_to_guest_mode_work_pending() && compat_handle_guest_mode_work()) {
+		vcpu->run->exit_reason = KVM_EXIT_INTR;
+		return -EINTR;
+	}
+	cond_resched();
+	return NEXT_ENTER;
+}
+
+/* Without chips in the module the client wants to know when an interrupt can be taken. */
+static bool wants_window_exit(struct vcpu *vcpu)
+{
+	return !vcpu->vm->irqchip && READ_ONCE(vcpu->run->request_interrupt_window) && vcpu->user_interrupt < 0 &&
+	       vcpu->event.type == EVENT_NONE && vcpu_interrupts_open(vcpu);
+}
+
+static enum next run_loop(struct vcpu *vcpu)
+{
+	enum next next;
+	bool slow;
+
+	for (;;) {
+		next = vcpu_housekeeping(vcpu);
+		if (next != NEXT_ENTER)
+			return next;
+		if (vcpu->mp_state != KVM_MP_STATE_RUNNABLE) {
+			next = vcpu_halt(vcpu);
+			continue;
+		}
+		if (unlikely(wants_window_exit(vcpu))) {
+			vcpu->run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
+			return NEXT_USER;
+		}
+		next = vcpu_slice(vcpu, &slow);
+		if (slow)
+			next = backend.handle_exit(vcpu);
+		if (next != NEXT_ENTER)
+			return next;
+	}
+}
+
+/* What struct kvm_run tells about the vCPU whatever the exit was. */
+static void fill_run(struct vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+
+	vcpu_know(vcpu, STATE_RFLAGS | STATE_SHADOW);
+	run->if_flag = !!(vcpu->regs.rflags & RFLAGS_IF);
+	run->flags = 0;
+	run->cr8 = irq_get_cr8(vcpu);
+	run->apic_base = vcpu->msr.apic_base;
+	run->ready_for_interrupt_injection = vcpu->vm->irqchip || (vcpu->user_interrupt < 0 &&
+								   vcpu->event.type == EVENT_NONE &&
+								   vcpu_interrupts_open(vcpu));
+}
+
+/**
+ * vcpu_run - KVM_RUN: runs the guest until it needs the client
+ * @vcpu: its mutex is held; the caller runs in the VM's mm
+ * Returns 0 with struct kvm_run filled, or -EINTR, -EAGAIN (the vCPU was waiting for SIPI and may have got it),
+ * -EFAULT (guest memory is not there), -EIO. Source: KVM's api.rst, "KVM_RUN".
+ */
+int vcpu_run(struct vcpu *vcpu)
+{
+	enum next next = NEXT_ENTER;
+	int (*complete)(struct vcpu *vcpu) = vcpu->complete_user;
+	sigset_t saved;
+
+	if (vcpu->sigset_active)
+		sigprocmask(SIG_SETMASK, &vcpu->sigset, &saved);
+	vcpu->run->exit_reason = KVM_EXIT_UNKNOWN;
+	if (!vcpu->vm->irqchip)
+		irq_set_cr8(vcpu, vcpu->run->cr8);
+	if (complete) {
+		vcpu->complete_user = NULL;
+		next = complete(vcpu);
+	}
+	if (next == NEXT_ENTER) {
+		if (READ_ONCE(vcpu->run->immediate_exit))
+			next = -EINTR;
+		else
+			next = run_loop(vcpu);
+	}
+	fill_run(vcpu);
+	vcpu->stat.user_exits++;
+	if (vcpu->sigset_active)
+		sigprocmask(SIG_SETMASK, &saved, NULL);
+	return next;
+}

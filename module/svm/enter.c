@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+/* A slice on an AMD CPU: what is loaded when it begins, one entry, TLB and ASIDs. */
+#include <linux/sched.h>
+
+#include <asm/debugreg.h>
+#include <asm/nospec-branch.h>
+
+#include "../cpu/control.h"
+#include "svm.h"
+
+/* -- ASIDs and the TLB ------------------------------------------------------------------------------------------- */
+
+/*
+ * Translations are tagged with the ASID, so a vCPU that gets a new one has a clean TLB. When a CPU runs out of ASIDs it
+ * flushes them all and begins a new generation. Source: APM volume 2, "TLB Control".
+ */
+static void new_asid(struct svm *svm, struct svm_cpu *cpu)
+{
+	struct vmcb_control_area *control = &svm->vmcb->control;
+
+	if (cpu->next_asid > cpu->last_asid) {
+		cpu->asid_generation++;
+		cpu->next_asid = 1;
+		control->tlb_ctl = TLB_CONTROL_FLUSH_ALL_ASID;
+	}
+	control->asid = cpu->next_asid++;
+	svm->asid_generation = cpu->asid_generation;
+}
+
+void svm_flush_tlb(struct vcpu *vcpu, bool second_stage)
+{
+	/* Guest and nested translations are cached as one: there is no flushing only half. */
+	if (svm_features & SVM_FEATURE_FLUSH_BY_ASID)
+		to_vmcb(vcpu)->control.tlb_ctl = TLB_CONTROL_FLUSH_ASID;
+	else
+		to_svm(vcpu)->asid_generation = 0;
+}
+
+/* -- the slice --------------------------------------------------------------------------------------------------- */
+
+/* DR0 to DR3 are not in the VMCB. They matter only while DR7 enables one of them: accesses are intercepted. */
+static bool has_breakpoints(struct vcpu *vcpu)
+{
+	return to_vmcb(vcpu)->save.dr7 & DR7_ENABLED;
+}
+
+static void load_breakpoints(struct vcpu *vcpu)
+{
+	set_debugreg(vcpu->dr[0], 0);
+	set_debugreg(vcpu->dr[1], 1);
+	set_debugreg(vcpu->dr[2], 2);
+	set_debugreg(vcpu->dr[3], 3);
+}
+
+static bool switches_tsc_aux(struct vcpu *vcpu, struct svm_cpu *cpu)
+{
+	return boot_cpu_has(X86_FEATURE_RDTSCP) && vcpu->msr.tsc_aux != cpu->host_tsc_aux;
+}
+
+void svm_slice_begin(struct vcpu *vcpu)
+{
+	struct svm_cpu *cpu = this_cpu_ptr(&svm_cpus);
+	struct svm *svm = to_svm(vcpu);
+
+	/* The thread's FS base and the kernel's GS base, TR, LDTR and SYSCALL registers, for after each exit. */
+	asm volatile("vmsave %%rax" : : "a"(cpu->host_vmcb_pa) : "memory");
+	if (cpu->last_vcpu != svm) {
+		/* Another guest trained the branch predictors. */
+		indirect_branch_prediction_barrier();
+		cpu->last_vcpu = svm;
+	}
+	if (switches_tsc_aux(vcpu, cpu))
+		wrmsrl(MSR_TSC_AUX, vcpu->msr.tsc_aux);
+	if (has_breakpoints(vcpu))
+		load_breakpoints(vcpu);
+}
+
+void svm_slice_end(struct vcpu *vcpu)
+{
+	struct svm_cpu *cpu = this_cpu_ptr(&svm_cpus);
+
+	if (switches_tsc_aux(vcpu, cpu))
+		wrmsrl(MSR_TSC_AUX, cpu->host_tsc_aux);
+	/* VMRUN left DR7 with everything off. */
+	if (hw_breakpoint_active())
+		hw_breakpoint_restore();
+}
+
+/* What the last exit told that must reach the host before interrupts are on again. */
+static void deliver_to_host(u32 exit_code)
+{
+	/* An NMI is still pending and comes with STGI; a machine check was consumed by the intercept. */
+	if (unlikely(exit_code == SVM_EXIT_EXCP_BASE + VECTOR_MC))
+		asm volatile("int $18");
+}
+
+void svm_enter(struct vcpu *vcpu)
+{
+	struct svm_cpu *cpu = this_cpu_ptr(&svm_cpus);
+	struct svm *svm = to_svm(vcpu);
+	struct vmcb *vmcb = svm->vmcb;
+
+	if (vcpu->changed)
+		svm_write_state(vcpu, vcpu->changed);
+	vmcb->save.rax = vcpu->regs.gpr[REG_RAX];
+	if (unlikely(svm->asid_generation != cpu->asid_generation))
+		new_asid(svm, cpu);
+	asm volatile("clgi");
+	svm_run_guest(svm->vmcb_pa, vcpu->regs.gpr, cpu->host_vmcb_pa);
+	asm volatile("stgi");
+	vcpu->regs.gpr[REG_RAX] = vmcb->save.rax;
+	vmcb->control.tlb_ctl = TLB_CONTROL_DO_NOTHING;
+	vmcb->control.event_inj = 0;
+	/* Groups whose every write by the guest is intercepted, or that never leave struct vcpu. */
+	vcpu->known = STATE_CR0 | STATE_CR4 | STATE_EFER | STATE_PAT | STATE_TSC;
+	deliver_to_host(vmcb->control.exit_code);
+}

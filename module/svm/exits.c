@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The exit table of AMD: from exit codes to what a guest did. Source: APM volume 2, appendix C, "SVM Intercept Exit
+ * Codes".
+ */
+#include "../cpu/control.h"
+#include "../emulate.h"
+#include "../exit.h"
+#include "svm.h"
+
+/* EXITINFO1 of a nested page fault. APM volume 2, "Nested versus Guest Page Faults, Fault Ordering". */
+#define NPF_WRITE BIT_ULL(1)
+#define NPF_RESERVED BIT_ULL(3)
+#define NPF_FETCH BIT_ULL(4)
+
+unsigned int svm_insn_length(struct vcpu *vcpu)
+{
+	const struct vmcb *vmcb = to_vmcb(vcpu);
+	u64 next = 0;
+
+	/* For ports the CPU always tells where the next instruction is. */
+	if (vmcb->control.exit_code == SVM_EXIT_IOIO)
+		next = vmcb->control.exit_info_2;
+	else if (svm_features & SVM_FEATURE_NRIPS)
+		next = vmcb->control.next_rip;
+	return next ? next - vmcb->save.rip : 0;
+}
+
+/* Nothing to do: the host has taken its interrupt by now. */
+static enum next exit_nothing(struct vcpu *vcpu)
+{
+	return NEXT_ENTER;
+}
+
+static enum next exit_io_port(struct vcpu *vcpu)
+{
+	u64 info = to_vmcb(vcpu)->control.exit_info_1;
+	unsigned int size = (info & SVM_IOIO_SIZE_MASK) >> SVM_IOIO_SIZE_SHIFT;
+
+	return exit_io(vcpu, info >> 16, size, info & SVM_IOIO_TYPE_MASK, info & SVM_IOIO_STR_MASK);
+}
+
+static enum next exit_msr(struct vcpu *vcpu)
+{
+	return to_vmcb(vcpu)->control.exit_info_1 ? exit_wrmsr(vcpu) : exit_rdmsr(vcpu);
+}
+
+static enum next exit_nested_fault(struct vcpu *vcpu)
+{
+	u64 info = to_vmcb(vcpu)->control.exit_info_1;
+	u64 gpa = to_vmcb(vcpu)->control.exit_info_2;
+	u32 access = ACCESS_READ;
+
+	if (info & NPF_WRITE)
+		access = ACCESS_WRITE;
+	else if (info & NPF_FETCH)
+		access = ACCESS_EXEC;
+	if (info & NPF_RESERVED) {
+		vm_bug(vcpu->vm, "reserved bits in a nested page-table entry for %#llx", gpa);
+		return NEXT_EIO;
+	}
+	return exit_memory_fault(vcpu, gpa, access);
+}
+
+/* The CPU has set DR6; a trap of our own step is ours alone. */
+static enum next exit_debug(struct vcpu *vcpu)
+{
+	static const struct exception debug = { .vector = VECTOR_DB };
+	struct svm *svm = to_svm(vcpu);
+
+	if (svm->own_step && (svm->vmcb->save.dr6 & DR6_BS)) {
+		svm->own_step = false;
+		svm->vmcb->save.dr6 &= ~DR6_BS;
+		vcpu->known &= ~STATE_DR;
+		if (!(svm->vmcb->save.dr6 & ~DR6_FIXED))
+			return NEXT_ENTER;
+	}
+	return exit_exception(vcpu, &debug);
+}
+
+static enum next exit_alignment(struct vcpu *vcpu)
+{
+	static const struct exception alignment = { .vector = VECTOR_AC, .has_error = true };
+
+	return exit_exception(vcpu, &alignment);
+}
+
+/* The VMCB is undefined after a shutdown: put it into a known state. APM volume 2, "Shutdown Intercept". */
+static enum next exit_shutdown(struct vcpu *vcpu)
+{
+	if (vcpu->in_slice)
+		return NEXT_SLOW;
+	memset(to_vmcb(vcpu), 0, sizeof(struct vmcb));
+	svm_vmcb_init(vcpu);
+	to_svm(vcpu)->asid_generation = 0;
+	vcpu->known = STATE_ALL;
+	vcpu_reset(vcpu, true);
+	return exit_triple_fault(vcpu);
+}
+
+#define EXCEPTION(vector) (SVM_EXIT_EXCP_BASE + (vector))
+#define LAST_EXIT SVM_EXIT_RDPRU
+
+static enum next (*const handlers[])(struct vcpu *vcpu) = {
+	[SVM_EXIT_READ_CR0 ... SVM_EXIT_READ_CR8] = exit_decode_cr_dr,
+	[SVM_EXIT_WRITE_CR0 ... SVM_EXIT_WRITE_CR8] = exit_decode_cr_dr,
+	[SVM_EXIT_READ_DR0 ... SVM_EXIT_READ_DR7] = exit_decode_cr_dr,
+	[SVM_EXIT_WRITE_DR0 ... SVM_EXIT_WRITE_DR7] = exit_decode_cr_dr,
+	[EXCEPTION(VECTOR_DB)] = exit_debug,
+	[EXCEPTION(VECTOR_AC)] = exit_alignment,
+	[EXCEPTION(VECTOR_MC)] = exit_nothing,
+	[SVM_EXIT_INTR] = exit_nothing,
+	[SVM_EXIT_NMI] = exit_nothing,
+	[SVM_EXIT_SMI] = exit_nothing,
+	[SVM_EXIT_INIT] = exit_nothing,
+	[SVM_EXIT_VINTR] = svm_exit_vintr,
+	[SVM_EXIT_RDPMC] = exit_rdpmc,
+	[SVM_EXIT_CPUID] = exit_cpuid,
+	[SVM_EXIT_RSM] = exit_undefined,
+	[SVM_EXIT_IRET] = svm_exit_iret,
+	[SVM_EXIT_INVD] = exit_skip,
+	[SVM_EXIT_HLT] = exit_hlt,
+	[SVM_EXIT_INVLPGA] = exit_undefined,
+	[SVM_EXIT_IOIO] = exit_io_port,
+	[SVM_EXIT_MSR] = exit_msr,
+	[SVM_EXIT_SHUTDOWN] = exit_shutdown,
+	[SVM_EXIT_VMRUN] = exit_undefined,
+	[SVM_EXIT_VMMCALL] = exit_hypercall,
+	[SVM_EXIT_VMLOAD] = exit_undefined,
+	[SVM_EXIT_VMSAVE] = exit_undefined,
+	[SVM_EXIT_STGI] = exit_undefined,
+	[SVM_EXIT_CLGI] = exit_undefined,
+	[SVM_EXIT_SKINIT] = exit_undefined,
+	[SVM_EXIT_WBINVD] = exit_skip,
+	[SVM_EXIT_MONITOR] = exit_skip,
+	[SVM_EXIT_MWAIT] = exit_skip,
+	[SVM_EXIT_XSETBV] = exit_xsetbv,
+	[SVM_EXIT_RDPRU] = exit_undefined,
+};
+
+static enum next dispatch(struct vcpu *vcpu, u32 code)
+{
+	if (likely(code < ARRAY_SIZE(handlers) && handlers[code]))
+		return handlers[code](vcpu);
+	if (code == SVM_EXIT_NPF)
+		return exit_nested_fault(vcpu);
+	if (code == (u32)SVM_EXIT_ERR) {
+		svm_describe_failure(vcpu);
+		return exit_fail_entry(vcpu, code);
+	}
+	return exit_unexpected(vcpu, code);
+}
+
+enum next svm_handle_exit(struct vcpu *vcpu)
+{
+	struct vmcb_control_area *control = &to_vmcb(vcpu)->control;
+
+	if (unlikely(to_svm(vcpu)->stepping))
+		svm_end_step(vcpu);
+	if (unlikely(control->exit_int_info & SVM_EXITINTINFO_VALID)) {
+		svm_requeue(vcpu);
+		/* This may be called a second time for the same exit. */
+		control->exit_int_info = 0;
+	}
+	return dispatch(vcpu, control->exit_code);
+}

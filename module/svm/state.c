@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Register state between struct vcpu and the VMCB. The VMCB is memory, so it can be read and written at any time that
+ * the guest does not run. Source: APM volume 2, appendix B, "VMCB Layout, State Save Area".
+ */
+#include <linux/sched.h>
+
+#include <asm/debugreg.h>
+#include <asm/msr-index.h>
+#include <asm/processor-flags.h>
+
+#include "../cpu/control.h"
+#include "svm.h"
+
+/* VMCB segment attributes: the descriptor's bits 55:52 and 47:40, packed. APM volume 2, "Segment State in the VMCB". */
+#define ATTR_S BIT(4)
+#define ATTR_DPL_SHIFT 5
+#define ATTR_P BIT(7)
+#define ATTR_AVL BIT(8)
+#define ATTR_L BIT(9)
+#define ATTR_DB BIT(10)
+#define ATTR_G BIT(11)
+
+static const u16 segment_offset[NR_SEGMENTS] = {
+	[SEG_ES] = offsetof(struct vmcb_save_area, es), [SEG_CS] = offsetof(struct vmcb_save_area, cs),
+	[SEG_SS] = offsetof(struct vmcb_save_area, ss), [SEG_DS] = offsetof(struct vmcb_save_area, ds),
+	[SEG_FS] = offsetof(struct vmcb_save_area, fs), [SEG_GS] = offsetof(struct vmcb_save_area, gs),
+	[SEG_TR] = offsetof(struct vmcb_save_area, tr), [SEG_LDTR] = offsetof(struct vmcb_save_area, ldtr),
+};
+
+static struct vmcb_seg *vmcb_segment(struct vmcb *vmcb, enum segment i)
+{
+	return (void *)&vmcb->save + segment_offset[i];
+}
+
+static void read_segment(const struct vmcb_seg *from, struct kvm_segment *to)
+{
+	u16 attr = from->attrib;
+
+	*to = (struct kvm_segment){
+		.base = from->base,
+		.limit = from->limit,
+		.selector = from->selector,
+		.type = attr & 0xf,
+		.s = !!(attr & ATTR_S),
+		.dpl = (attr >> ATTR_DPL_SHIFT) & 3,
+		.present = !!(attr & ATTR_P),
+		.avl = !!(attr & ATTR_AVL),
+		.l = !!(attr & ATTR_L),
+		.db = !!(attr & ATTR_DB),
+		/* Some CPUs do not keep G; the limit, in bytes, tells it. */
+		.g = from->limit > 0xfffff,
+		.unusable = !(attr & ATTR_P),
+	};
+}
+
+static void write_segment(const struct kvm_segment *from, struct vmcb_seg *to)
+{
+	to->base = from->base;
+	to->limit = from->limit;
+	to->selector = from->selector;
+	to->attrib = (from->type & 0xf) | (from->s ? ATTR_S : 0) | (from->dpl & 3) << ATTR_DPL_SHIFT |
+		     (from->present && !from->unusable ? ATTR_P : 0) | (from->avl ? ATTR_AVL : 0) |
+		     (from->l ? ATTR_L : 0) | (from->db ? ATTR_DB : 0) | (from->g ? ATTR_G : 0);
+}
+
+static void read_segments(struct vcpu *vcpu)
+{
+	struct vmcb *vmcb = to_vmcb(vcpu);
+	enum segment i;
+
+	for (i = SEG_ES; i < NR_SEGMENTS; i++)
+		read_segment(vmcb_segment(vmcb, i), &vcpu->segment[i]);
+	/* The CPL is a field of its own, which SS.DPL follows; a loaded TR is busy. */
+	vcpu->segment[SEG_SS].dpl = vmcb->save.cpl;
+	vcpu->segment[SEG_TR].type |= 2;
+}
+
+static void write_segments(struct vcpu *vcpu)
+{
+	struct vmcb *vmcb = to_vmcb(vcpu);
+	enum segment i;
+
+	for (i = SEG_ES; i < NR_SEGMENTS; i++)
+		write_segment(&vcpu->segment[i], vmcb_segment(vmcb, i));
+	vmcb->save.cpl = vcpu->segment[SEG_SS].dpl & 3;
+}
+
+/*
+ * NPT reads the PDPTEs of PAE paging from memory whenever it walks, so they are what stands there now. Asked for outside
+ * of slices only: see vcpu_translate().
+ */
+static void read_pdptrs(struct vcpu *vcpu)
+{
+	vcpu_know(vcpu, STATE_CR3);
+	if (guest_read(vcpu->vm, vcpu->cr3 & GENMASK_ULL(31, 5), vcpu->pdptrs, sizeof(vcpu->pdptrs)))
+		memset(vcpu->pdptrs, 0, sizeof(vcpu->pdptrs));
+}
+
+static void read_shadow(struct vcpu *vcpu)
+{
+	const struct vmcb *vmcb = to_vmcb(vcpu);
+
+	/* SVM does not tell STI's shadow from that of MOV SS. */
+	vcpu->shadow = vmcb->control.int_state & SVM_INTERRUPT_SHADOW_MASK ? SHADOW_STI : 0;
+	if (to_svm(vcpu)->nmi_blocked)
+		vcpu->shadow |= SHADOW_NMI;
+}
+
+void svm_read_state(struct vcpu *vcpu, u32 missing)
+{
+	const struct vmcb_save_area *save = &to_vmcb(vcpu)->save;
+
+	if (missing & STATE_RIP)
+		vcpu->regs.rip = save->rip;
+	if (missing & STATE_RSP)
+		vcpu->regs.gpr[REG_RSP] = save->rsp;
+	if (missing & STATE_RFLAGS)
+		vcpu->regs.rflags = save->rflags;
+	if (missing & STATE_CR2)
+		vcpu->cr2 = save->cr2;
+	if (missing & STATE_CR3)
+		vcpu->cr3 = save->cr3;
+	if (missing & STATE_SEGMENTS)
+		read_segments(vcpu);
+	if (missing & STATE_TABLES) {
+		vcpu->gdt = (struct kvm_dtable){ .base = save->gdtr.base, .limit = save->gdtr.limit };
+		vcpu->idt = (struct kvm_dtable){ .base = save->idtr.base, .limit = save->idtr.limit };
+	}
+	if (missing & STATE_DR) {
+		vcpu->dr6 = save->dr6;
+		vcpu->dr7 = save->dr7;
+	}
+	if (missing & STATE_SYSENTER) {
+		vcpu->msr.sysenter_cs = save->sysenter_cs;
+		vcpu->msr.sysenter_esp = save->sysenter_esp;
+		vcpu->msr.sysenter_eip = save->sysenter_eip;
+	}
+	if (missing & STATE_SYSCALL) {
+		vcpu->msr.star = save->star;
+		vcpu->msr.lstar = save->lstar;
+		vcpu->msr.cstar = save->cstar;
+		vcpu->msr.sfmask = save->sfmask;
+		vcpu->msr.kernel_gs_base = save->kernel_gs_base;
+	}
+	if (missing & STATE_SHADOW)
+		read_shadow(vcpu);
+	vcpu->known |= missing;
+	if (missing & STATE_PDPTRS)
+		read_pdptrs(vcpu);
+}
+
+/*
+ * CR0 and CR4 as the CPU holds them. A guest must not turn caches off, nor machine checks; where that makes the
+ * register differ from what the guest wrote, its reads are intercepted too.
+ */
+static void write_hardware_cr0(struct vcpu *vcpu)
+{
+	struct vmcb *vmcb = to_vmcb(vcpu);
+
+	vmcb->save.cr0 = vcpu->cr0 & ~(u64)(X86_CR0_CD | X86_CR0_NW);
+	svm_set_intercept(vmcb, INTERCEPT_CR0_READ, vmcb->save.cr0 != vcpu->cr0);
+}
+
+static void write_hardware_cr4(struct vcpu *vcpu)
+{
+	struct vmcb *vmcb = to_vmcb(vcpu);
+
+	vmcb->save.cr4 = vcpu->cr4 | X86_CR4_MCE;
+	svm_set_intercept(vmcb, INTERCEPT_CR4_READ, vmcb->save.cr4 != vcpu->cr4);
+}
+
+static void write_tables(struct vcpu *vcpu)
+{
+	struct vmcb_save_area *save = &to_vmcb(vcpu)->save;
+
+	save->gdtr.base = vcpu->gdt.base;
+	save->gdtr.limit = vcpu->gdt.limit;
+	save->idtr.base = vcpu->idt.base;
+	save->idtr.limit = vcpu->idt.limit;
+}
+
+static void write_syscall(struct vcpu *vcpu)
+{
+	struct vmcb_save_area *save = &to_vmcb(vcpu)->save;
+
+	save->star = vcpu->msr.star;
+	save->lstar = vcpu->msr.lstar;
+	save->cstar = vcpu->msr.cstar;
+	save->sfmask = vcpu->msr.sfmask;
+	save->kernel_gs_base = vcpu->msr.kernel_gs_base;
+	/* Not in the VMCB: the register itself, until the slice ends. */
+	if (boot_cpu_has(X86_FEATURE_RDTSCP))
+		wrmsrl(MSR_TSC_AUX, vcpu->msr.tsc_aux);
+}
+
+static void write_shadow(struct vcpu *vcpu)
+{
+	struct vmcb_control_area *control = &to_vmcb(vcpu)->control;
+	bool shadow = vcpu->shadow & (SHADOW_STI | SHADOW_MOV_SS);
+
+	control->int_state = (control->int_state & ~SVM_INTERRUPT_SHADOW_MASK) |
+			     (shadow ? SVM_INTERRUPT_SHADOW_MASK : 0);
+	to_svm(vcpu)->nmi_blocked = vcpu->shadow & SHADOW_NMI;
+	svm_set_intercept(to_vmcb(vcpu), INTERCEPT_IRET, to_svm(vcpu)->nmi_blocked);
+}
+
+static void write_debug(struct vcpu *vcpu)
+{
+	struct vmcb_save_area *save = &to_vmcb(vcpu)->save;
+	bool were_on = save->dr7 & DR7_ENABLED;
+
+	save->dr6 = vcpu->dr6;
+	save->dr7 = vcpu->dr7;
+	if (were_on || (vcpu->dr7 & DR7_ENABLED)) {
+		set_debugreg(vcpu->dr[0], 0);
+		set_debugreg(vcpu->dr[1], 1);
+		set_debugreg(vcpu->dr[2], 2);
+		set_debugreg(vcpu->dr[3], 3);
+	}
+}
+
+/* Called right before an entry, in a slice. */
+void svm_write_state(struct vcpu *vcpu, u32 changed)
+{
+	struct vmcb *vmcb = to_vmcb(vcpu);
+
+	if (changed & STATE_RIP)
+		vmcb->save.rip = vcpu->regs.rip;
+	if (changed & STATE_RSP)
+		vmcb->save.rsp = vcpu->regs.gpr[REG_RSP];
+	if (changed & STATE_RFLAGS)
+		vmcb->save.rflags = vcpu->regs.rflags;
+	if (changed & STATE_CR0)
+		write_hardware_cr0(vcpu);
+	if (changed & STATE_CR2)
+		vmcb->save.cr2 = vcpu->cr2;
+	if (changed & STATE_CR3)
+		vmcb->save.cr3 = vcpu->cr3;
+	if (changed & STATE_CR4)
+		write_hardware_cr4(vcpu);
+	if (changed & STATE_EFER)
+		vmcb->save.efer = vcpu->efer | EFER_SVME;
+	if (changed & STATE_SEGMENTS)
+		write_segments(vcpu);
+	if (changed & STATE_TABLES)
+		write_tables(vcpu);
+	if (changed & STATE_DR)
+		write_debug(vcpu);
+	if (changed & STATE_SYSENTER) {
+		vmcb->save.sysenter_cs = vcpu->msr.sysenter_cs;
+		vmcb->save.sysenter_esp = vcpu->msr.sysenter_esp;
+		vmcb->save.sysenter_eip = vcpu->msr.sysenter_eip;
+	}
+	if (changed & STATE_SYSCALL)
+		write_syscall(vcpu);
+	if (changed & STATE_SHADOW)
+		write_shadow(vcpu);
+	if (changed & STATE_PAT)
+		vmcb->save.g_pat = vcpu->msr.pat;
+	if (changed & STATE_TSC)
+		vmcb->control.tsc_offset = vcpu->tsc_offset;
+	vcpu->changed = 0;
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What a guest may do without us: intercepts, and the permission maps for ports and MSRs.
+ * Source: APM volume 2, "Intercept Operation", "IOIO Intercepts", "MSR Intercepts".
+ */
+#include <linux/gfp.h>
+#include <linux/mm.h>
+
+#include <asm/msr-index.h>
+
+#include "../cpu/regs.h"
+#include "svm.h"
+
+#define IOPM_SIZE (3 * PAGE_SIZE) /* a bit a port, and some beyond the last for accesses that wrap */
+#define MSRPM_SIZE (2 * PAGE_SIZE)
+
+static void *io_map __ro_after_init;
+static void *msr_map __ro_after_init;
+
+/* The registers that VMLOAD and VMSAVE switch: a guest reads and writes its own. */
+static const u32 passed_msrs[] = {
+	MSR_FS_BASE, MSR_GS_BASE, MSR_KERNEL_GS_BASE, MSR_STAR, MSR_LSTAR, MSR_CSTAR, MSR_SYSCALL_MASK,
+	MSR_IA32_SYSENTER_CS, MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP,
+};
+
+/* Two bits an MSR, read and write; the ranges 0, C000_0000h and C001_0000h of 2000h MSRs each. */
+static unsigned int msr_map_bit(u32 msr)
+{
+	if (msr >= 0xc0010000)
+		return (0x4000 + (msr & 0x1fff)) * 2;
+	if (msr >= 0xc0000000)
+		return (0x2000 + (msr & 0x1fff)) * 2;
+	return msr * 2;
+}
+
+int svm_maps_create(void)
+{
+	unsigned int i;
+
+	io_map = alloc_pages_exact(IOPM_SIZE, GFP_KERNEL);
+	msr_map = alloc_pages_exact(MSRPM_SIZE, GFP_KERNEL);
+	if (!io_map || !msr_map) {
+		svm_maps_destroy();
+		return -ENOMEM;
+	}
+	memset(io_map, 0xff, IOPM_SIZE);
+	memset(msr_map, 0xff, MSRPM_SIZE);
+	for (i = 0; i < ARRAY_SIZE(passed_msrs); i++) {
+		__clear_bit(msr_map_bit(passed_msrs[i]), msr_map);
+		__clear_bit(msr_map_bit(passed_msrs[i]) + 1, msr_map);
+	}
+	return 0;
+}
+
+void svm_maps_destroy(void)
+{
+	if (io_map)
+		free_pages_exact(io_map, IOPM_SIZE);
+	if (msr_map)
+		free_pages_exact(msr_map, MSRPM_SIZE);
+}
+
+/*
+ * #DB and #AC are intercepted because a guest can have the CPU deliver them without end, with no instruction boundary
+ * at which the host would get its turn. Source: AMD and Intel on CVE-2015-8104, CVE-2015-5307.
+ */
+static const u8 intercepts[] = {
+	INTERCEPT_CR0_WRITE,
+	INTERCEPT_CR4_WRITE,
+	INTERCEPT_CR8_READ,
+	INTERCEPT_CR8_WRITE,
+	INTERCEPT_DR0_READ,
+	INTERCEPT_DR1_READ,
+	INTERCEPT_DR2_READ,
+	INTERCEPT_DR3_READ,
+	INTERCEPT_DR4_READ,
+	INTERCEPT_DR5_READ,
+	INTERCEPT_DR6_READ,
+	INTERCEPT_DR7_READ,
+	INTERCEPT_DR0_WRITE,
+	INTERCEPT_DR1_WRITE,
+	INTERCEPT_DR2_WRITE,
+	INTERCEPT_DR3_WRITE,
+	INTERCEPT_DR4_WRITE,
+	INTERCEPT_DR5_WRITE,
+	INTERCEPT_DR6_WRITE,
+	INTERCEPT_DR7_WRITE,
+	INTERCEPT_EXCEPTION_OFFSET + VECTOR_DB,
+	INTERCEPT_EXCEPTION_OFFSET + VECTOR_AC,
+	INTERCEPT_EXCEPTION_OFFSET + VECTOR_MC,
+	INTERCEPT_INTR,
+	INTERCEPT_NMI,
+	INTERCEPT_SMI,
+	INTERCEPT_INIT,
+	INTERCEPT_RDPMC,
+	INTERCEPT_CPUID,
+	INTERCEPT_RSM,
+	INTERCEPT_INVD,
+	INTERCEPT_HLT,
+	INTERCEPT_INVLPGA,
+	INTERCEPT_IOIO_PROT,
+	INTERCEPT_MSR_PROT,
+	INTERCEPT_SHUTDOWN,
+	INTERCEPT_VMRUN,
+	INTERCEPT_VMMCALL,
+	INTERCEPT_VMLOAD,
+	INTERCEPT_VMSAVE,
+	INTERCEPT_STGI,
+	INTERCEPT_CLGI,
+	INTERCEPT_SKINIT,
+	INTERCEPT_WBINVD,
+	INTERCEPT_MONITOR,
+	INTERCEPT_MWAIT,
+	INTERCEPT_XSETBV,
+	INTERCEPT_RDPRU,
+};
+
+/* Sets up what never changes; the guest's registers come by svm_write_state(). */
+void svm_vmcb_init(struct vcpu *vcpu)
+{
+	struct vmcb_control_area *control = &to_vmcb(vcpu)->control;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(intercepts); i++)
+		svm_set_intercept(to_vmcb(vcpu), intercepts[i], true);
+	control->iopm_base_pa = __pa(io_map);
+	control->msrpm_base_pa = __pa(msr_map);
+	/* Physical interrupts obey the host's RFLAGS.IF, and the guest's TPR is the local APIC's business. */
+	control->int_ctl = V_INTR_MASKING_MASK;
+	control->nested_ctl = SVM_NESTED_CTL_NP_ENABLE;
+	control->nested_cr3 = memory_root(vcpu->vm);
+}

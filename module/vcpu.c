@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: GPL-2.0
+/* A vCPU's file: its lifetime and its ioctls. */
+#include <linux/anon_inodes.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include <asm/tsc.h>
+
+#include "backend.h"
+#include "cpu/cpuid.h"
+#include "cpu/fpu.h"
+#include "cpu/msr.h"
+#include "cpu/state.h"
+#include "ioctl.h"
+#include "irq/irqchip.h"
+#include "pith.h"
+
+/* As KVM: so many MSRs in one call are too many. */
+#define MAX_IO_MSRS 256
+#define MCG_CAP_SUPPORTED 0x10aull /* ten banks at the most, MCG_CTL_P */
+#define MAX_MCE_BANKS 32
+
+/* -- ioctls; object is the vCPU, its mutex is held --------------------------------------------------------------- */
+
+static long vcpu_ioctl_run(void *object, void *arg)
+{
+	return arg ? -EINVAL : vcpu_run(object);
+}
+
+/* A pair of handlers that pass a struct on. */
+#define GET(name, type, function)                                                                                      \
+	static long vcpu_ioctl_get_##name(void *object, void *arg)                                                     \
+	{                                                                                                              \
+		function(object, (type *)arg);                                                                         \
+		return 0;                                                                                              \
+	}
+#define SET(name, type, function)                                                                                      \
+	static long vcpu_ioctl_set_##name(void *object, void *arg)                                                     \
+	{                                                                                                              \
+		return function(object, (const type *)arg);                                                            \
+	}
+
+GET(regs, struct kvm_regs, state_get_regs)
+GET(sregs, struct kvm_sregs, state_get_sregs)
+SET(sregs, struct kvm_sregs, state_set_sregs)
+GET(fpu, struct kvm_fpu, fpu_get)
+SET(fpu, struct kvm_fpu, fpu_set)
+GET(xsave, struct kvm_xsave, fpu_get_xsave)
+SET(xsave, struct kvm_xsave, fpu_set_xsave)
+GET(debugregs, struct kvm_debugregs, state_get_debugregs)
+SET(debugregs, struct kvm_debugregs, state_set_debugregs)
+GET(events, struct kvm_vcpu_events, state_get_events)
+SET(events, struct kvm_vcpu_events, state_set_events)
+SET(lapic, struct kvm_lapic_state, irq_set_lapic)
+
+static long vcpu_ioctl_get_lapic(void *object, void *arg)
+{
+	return irq_get_lapic(object, arg);
+}
+
+static long vcpu_ioctl_set_regs(void *object, void *arg)
+{
+	state_set_regs(object, arg);
+	return 0;
+}
+
+static long vcpu_ioctl_get_xcrs(void *object, void *arg)
+{
+	struct vcpu *vcpu = object;
+	struct kvm_xcrs *xcrs = arg;
+
+	*xcrs = (struct kvm_xcrs){ .nr_xcrs = 1, .xcrs[0].value = vcpu->xcr0 };
+	return 0;
+}
+
+static long vcpu_ioctl_set_xcrs(void *object, void *arg)
+{
+	const struct kvm_xcrs *xcrs = arg;
+	unsigned int i;
+
+	if (xcrs->nr_xcrs > KVM_MAX_XCRS || xcrs->flags)
+		return -EINVAL;
+	for (i = 0; i < xcrs->nr_xcrs; i++)
+		if (xcrs->xcrs[i].xcr == 0)
+			return fpu_set_xcr(object, 0, xcrs->xcrs[i].value);
+	return 0;
+}
+
+/* Reads or writes entries until one is refused; returns how many went. */
+static long msrs_io(struct vcpu *vcpu, struct kvm_msr_entry *entries, u32 nr, bool write)
+{
+	u32 i;
+
+	for (i = 0; i < nr; i++) {
+		if (write ? msr_write(vcpu, entries[i].index, entries[i].data, MSR_HOST) :
+			    msr_read(vcpu, entries[i].index, &entries[i].data, MSR_HOST))
+			break;
+	}
+	return i;
+}
+
+static long vcpu_ioctl_msrs(struct vcpu *vcpu, struct kvm_msrs __user *user, bool write)
+{
+	struct kvm_msr_entry *entries;
+	struct kvm_msrs header;
+	size_t size;
+	long r;
+
+	if (copy_from_user(&header, user, sizeof(header)))
+		return -EFAULT;
+	if (header.nmsrs >= MAX_IO_MSRS)
+		return -E2BIG;
+	size = header.nmsrs * sizeof(*entries);
+	entries = memdup_user(user->entries, size);
+	if (IS_ERR(entries))
+		return PTR_ERR(entries);
+	r = msrs_io(vcpu, entries, header.nmsrs, write);
+	if (!write && copy_to_user(user->entries, entries, size))
+		r = -EFAULT;
+	kfree(entries);
+	return r;
+}
+
+static long vcpu_ioctl_get_msrs(void *object, void *arg)
+{
+	return vcpu_ioctl_msrs(object, (void __user *)arg, false);
+}
+
+static long vcpu_ioctl_set_msrs(void *object, void *arg)
+{
+	return vcpu_ioctl_msrs(object, (void __user *)arg, true);
+}
+
+static long vcpu_ioctl_set_cpuid2(void *object, void *arg)
+{
+	struct kvm_cpuid2 __user *user = (void __user *)arg;
+	struct kvm_cpuid_entry2 *entries = NULL;
+	struct kvm_cpuid2 header;
+	long r;
+
+	if (copy_from_user(&header, user, sizeof(header)))
+		return -EFAULT;
+	if (header.nent > CPUID_MAX_ENTRIES)
+		return -E2BIG;
+	if (header.nent) {
+		entries = vmemdup_user(user->entries, header.nent * sizeof(*entries));
+		if (IS_ERR(entries))
+			return PTR_ERR(entries);
+	}
+	r = cpuid_set(object, entries, header.nent);
+	if (r)
+		kvfree(entries);
+	return r;
+}
+
+static long vcpu_ioctl_get_cpuid2(void *object, void *arg)
+{
+	struct kvm_cpuid2 __user *user = (void __user *)arg;
+	struct vcpu *vcpu = object;
+	struct kvm_cpuid2 header;
+	bool fits;
+
+	if (copy_from_user(&header, user, sizeof(header)))
+		return -EFAULT;
+	fits = header.nent >= vcpu->nr_cpuid;
+	if (fits && copy_to_user(user->entries, vcpu->cpuid, vcpu->nr_cpuid * sizeof(*vcpu->cpuid)))
+		return -EFAULT;
+	header.nent = vcpu->nr_cpuid;
+	/* KVM tells the size needed on success only. */
+	if (fits && copy_to_user(user, &header, sizeof(header)))
+		return -EFAULT;
+	return fits ? 0 : -E2BIG;
+}
+
+static long vcpu_ioctl_get_mp_state(void *object, void *arg)
+{
+	struct vcpu *vcpu = object;
+
+	((struct kvm_mp_state *)arg)->mp_state = vcpu->mp_state;
+	return 0;
+}
+
+static long vcpu_ioctl_set_mp_state(void *object, void *arg)
+{
+	u32 state = ((struct kvm_mp_state *)arg)->mp_state;
+	struct vcpu *vcpu = object;
+
+	/* Only local APICs in the module can wait for what ends these states. */
+	if (state > KVM_MP_STATE_SIPI_RECEIVED || (state != KVM_MP_STATE_RUNNABLE && !vcpu->lapic))
+		return -EINVAL;
+	if (state == KVM_MP_STATE_SIPI_RECEIVED) {
+		set_bit(PENDING_SIPI, &vcpu->pending_init_sipi);
+		vcpu_request(vcpu, REQ_INIT_SIPI);
+		state = KVM_MP_STATE_INIT_RECEIVED;
+	}
+	vcpu->mp_state = state;
+	vcpu_request(vcpu, REQ_EVENT);
+	return 0;
+}
+
+static long vcpu_ioctl_interrupt(void *object, void *arg)
+{
+	u32 vector = ((struct kvm_interrupt *)arg)->irq;
+	struct vcpu *vcpu = object;
+
+	if (vector >= KVM_NR_INTERRUPTS)
+		return -EINVAL;
+	if (vcpu->vm->irqchip)
+		return -ENXIO;
+	vcpu->user_interrupt = vector;
+	vcpu_request(vcpu, REQ_EVENT);
+	return 0;
+}
+
+static long vcpu_ioctl_nmi(void *object, void *arg)
+{
+	struct vcpu *vcpu = object;
+
+	/* One being handled and one waiting, no more. SDM volume 3, "Handling Multiple NMIs". */
+	vcpu->nmi_pending = min(vcpu->nmi_pending + 1, 2);
+	vcpu_request(vcpu, REQ_EVENT);
+	return 0;
+}
+
+static long vcpu_ioctl_set_signal_mask(void *object, void *arg)
+{
+	struct kvm_signal_mask __user *user = (void __user *)arg;
+	struct kvm_signal_mask header;
+	struct vcpu *vcpu = object;
+	sigset_t set;
+
+	if (!user) {
+		vcpu->sigset_active = false;
+		return 0;
+	}
+	if (copy_from_user(&header, user, sizeof(header)))
+		return -EFAULT;
+	if (header.len != sizeof(set))
+		return -EINVAL;
+	if (copy_from_user(&set, user->sigset, sizeof(set)))
+		return -EFAULT;
+	sigdelsetmask(&set, sigmask(SIGKILL) | sigmask(SIGSTOP));
+	vcpu->sigset = set;
+	vcpu->sigset_active = true;
+	return 0;
+}
+
+static long vcpu_ioctl_get_tsc_khz(void *object, void *arg)
+{
+	return tsc_khz;
+}
+
+static long vcpu_ioctl_setup_mce(void *object, void *arg)
+{
+	u64 cap = *(u64 *)arg;
+	struct vcpu *vcpu = object;
+
+	if (!(cap & 0xff) || (cap & 0xff) > MAX_MCE_BANKS || (cap & ~(MCG_CAP_SUPPORTED | 0xffull)))
+		return -EINVAL;
+	vcpu->msr.mcg_cap = cap;
+	return 0;
+}
+
+#define ROW(number, handler, argument, meaning) { number, argument, vcpu_ioctl_##handler },
+static const struct ioctl_row vcpu_ioctls[] = { PITH_VCPU_IOCTLS(ROW) };
+#undef ROW
+
+static long vcpu_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	struct vcpu *vcpu = file->private_data;
+	long r;
+
+	/* Guest memory is the creator's memory: nobody else may run it. */
+	if (vcpu->vm->mm != current->mm || READ_ONCE(vcpu->vm->bugged))
+		return -EIO;
+	if (_IOC_TYPE(cmd) != KVMIO)
+		return -EINVAL;
+	if (mutex_lock_killable(&vcpu->mutex))
+		return -EINTR;
+	r = ioctl_dispatch(vcpu_ioctls, ARRAY_SIZE(vcpu_ioctls), vcpu, cmd, arg, -EINVAL);
+	mutex_unlock(&vcpu->mutex);
+	return r;
+}
+
+/* -- the file ---------------------------------------------------------------------------------------------------- */
+
+static vm_fault_t vcpu_fault(struct vm_fault *vmf)
+{
+	struct vcpu *vcpu = vmf->vma->vm_file->private_data;
+
+	if (vmf->pgoff >= VCPU_MMAP_PAGES)
+		return VM_FAULT_SIGBUS;
+	vmf->page = virt_to_page((void *)vcpu->run + vmf->pgoff * PAGE_SIZE);
+	get_page(vmf->page);
+	return 0;
+}
+
+static const struct vm_operations_struct vcpu_vm_ops = { .fault = vcpu_fault };
+
+static int vcpu_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	vma->vm_ops = &vcpu_vm_ops;
+	return 0;
+}
+
+static int vcpu_release(struct inode *inode, struct file *file)
+{
+	struct vcpu *vcpu = file->private_data;
+
+	vm_put(vcpu->vm);
+	return 0;
+}
+
+static const struct file_operations vcpu_fops = {
+	.owner = THIS_MODULE,
+	.unlocked_ioctl = vcpu_ioctl,
+	.mmap = vcpu_mmap,
+	.release = vcpu_release,
+	.llseek = noop_llseek,
+};
+
+struct file *vcpu_open_file(struct vcpu *vcpu)
+{
+	struct file *file;
+	char name[24];
+
+	snprintf(name, sizeof(name), "pith-vcpu:%u", vcpu->id);
+	file = anon_inode_getfile(name, &vcpu_fops, vcpu, O_RDWR);
+	if (!IS_ERR(file))
+		vm_get(vcpu->vm);
+	return file;
+}
+
+/* -- lifetime ---------------------------------------------------------------------------------------------------- */
+
+static int vcpu_alloc_parts(struct vcpu *vcpu)
+{
+	int r;
+
+	vcpu->run = alloc_pages_exact(VCPU_MMAP_PAGES * PAGE_SIZE, GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	if (!vcpu->run)
+		return -ENOMEM;
+	r = fpu_create(vcpu);
+	if (r)
+		goto free_run;
+	r = irq_vcpu_create(vcpu);
+	if (r)
+		goto free_fpu;
+	r = backend.vcpu_create(vcpu);
+	if (r)
+		goto free_irq;
+	return 0;
+free_irq:
+	irq_vcpu_destroy(vcpu);
+free_fpu:
+	fpu_destroy(vcpu);
+free_run:
+	free_pages_exact(vcpu->run, VCPU_MMAP_PAGES * PAGE_SIZE);
+	return r;
+}
+
+/**
+ * vcpu_create - a vCPU in the state of RESET, not yet in the VM's list
+ * @vm: locked
+ * @id: APIC id
+ * Return: the vCPU or an ERR_PTR.
+ */
+struct vcpu *vcpu_create(struct vm *vm, u32 id)
+{
+	struct vcpu *vcpu = kzalloc(sizeof(*vcpu), GFP_KERNEL_ACCOUNT);
+	int r;
+
+	if (!vcpu)
+		return ERR_PTR(-ENOMEM);
+	vcpu->vm = vm;
+	vcpu->id = id;
+	vcpu->cpu = vcpu->last_cpu = -1;
+	vcpu->user_interrupt = -1;
+	mutex_init(&vcpu->mutex);
+	rcuwait_init(&vcpu->wait);
+	r = vcpu_alloc_parts(vcpu);
+	if (r) {
+		kfree(vcpu);
+		return ERR_PTR(r);
+	}
+	vcpu->mp_state = vm->irqchip && id != vm->boot_vcpu_id ? KVM_MP_STATE_UNINITIALIZED : KVM_MP_STATE_RUNNABLE;
+	vcpu->tsc_offset = -vm->tsc_origin;
+	/* Of an empty CPUID follow the registers' reserved bits; the reset state wants them. */
+	cpuid_set(vcpu, NULL, 0);
+	vcpu_reset(vcpu, false);
+	return vcpu;
+}
+
+void vcpu_destroy(struct vcpu *vcpu)
+{
+	backend.vcpu_destroy(vcpu);
+	irq_vcpu_destroy(vcpu);
+	fpu_destroy(vcpu);
+	free_pages_exact(vcpu->run, VCPU_MMAP_PAGES * PAGE_SIZE);
+	kvfree(vcpu->cpuid);
+	kfree(vcpu);
+}

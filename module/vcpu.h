@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A virtual CPU: the guest's registers in a normal form that both vendors share, what is asked of the vCPU by others,
+ * and what an exit left to be done.
+ *
+ * Register state lives in two places: here, and in the vendor's control structure (VMCS, VMCB) or in the CPU itself.
+ * `known` says which groups are valid here, `changed` which of those are newer here; the vendor reads a group when it
+ * is first asked for and writes back what changed before the next entry. After an exit nothing is known but the
+ * general registers. So: vcpu_know() before reading a group, vcpu_touch() before writing to one.
+ */
+#ifndef PITH_VCPU_H
+#define PITH_VCPU_H
+
+#include <linux/hrtimer.h>
+#include <linux/kvm.h>
+#include <linux/mutex.h>
+#include <linux/rcuwait.h>
+#include <linux/types.h>
+
+#include "cpu/regs.h"
+#include "insn/insn.h"
+
+struct vm;
+struct vcpu;
+struct lapic;
+
+/* Groups of register state, for vcpu->known and vcpu->changed. */
+#define STATE_RIP BIT(0)
+#define STATE_RSP BIT(1)
+#define STATE_RFLAGS BIT(2)
+#define STATE_CR0 BIT(3)
+#define STATE_CR3 BIT(4)
+#define STATE_CR4 BIT(5)
+#define STATE_EFER BIT(6)
+#define STATE_SEGMENTS BIT(7) /* the six segments, LDTR, TR */
+#define STATE_TABLES BIT(8) /* GDTR, IDTR */
+#define STATE_DR BIT(9) /* DR0-DR3, DR6, DR7 */
+#define STATE_PDPTRS BIT(10)
+#define STATE_SYSENTER BIT(11) /* SYSENTER_CS, _ESP, _EIP */
+#define STATE_SYSCALL BIT(12) /* STAR, LSTAR, CSTAR, SFMASK, KERNEL_GS_BASE */
+#define STATE_SHADOW BIT(13) /* interrupt shadow: STI, MOV SS; NMI blocking */
+#define STATE_PAT BIT(14)
+#define STATE_CR2 BIT(15)
+#define STATE_TSC BIT(16) /* tsc_offset */
+#define STATE_ALL GENMASK(16, 0)
+
+/* Bits of vcpu->requests: what is wanted of a vCPU before it may enter the guest again. Each is independent. */
+enum vcpu_request {
+	REQ_EVENT, /* something about interrupts changed: look what is to be injected */
+	REQ_TLB_FLUSH, /* the second-stage tables lost entries: nothing cached may be used */
+	REQ_GUEST_TLB_FLUSH, /* the guest's own translations may be stale (a change of CR0, CR4 by software) */
+	REQ_KICK, /* leave the inner loop once: somebody waits until this vCPU has passed by */
+	REQ_TRIPLE_FAULT, /* shutdown exit */
+	REQ_TIMER, /* the local APIC's timer ran out */
+	REQ_INIT_SIPI, /* INIT or SIPI arrived: look at mp_state */
+	REQ_DEAD, /* the VM is bugged */
+};
+
+/* Bits of vcpu->pending_init_sipi. */
+enum { PENDING_INIT, PENDING_SIPI };
+
+enum vcpu_mode { OUTSIDE_GUEST, IN_GUEST };
+
+/* What to do after an exit was handled. */
+enum next {
+	NEXT_EIO = -EIO, /* any negative errno: KVM_RUN fails with it */
+	NEXT_USER = 0, /* struct kvm_run is filled: back to the client */
+	NEXT_ENTER, /* into the guest again */
+	NEXT_SLOW, /* call the same handler again where it may sleep: outside of the slice */
+};
+
+/* An event waiting to be injected at the next entry; one at a time, as the hardware has it. */
+enum event_type { EVENT_NONE, EVENT_INTERRUPT, EVENT_NMI, EVENT_EXCEPTION, EVENT_SOFT_INTERRUPT, EVENT_SOFT_EXCEPTION };
+
+struct event {
+	enum event_type type;
+	u8 vector;
+	bool has_error;
+	bool reinjected; /* delivery had begun before and was cut off by an exit */
+	u32 error;
+	u8 insn_len; /* of the INT n, INT3, INTO behind a software event */
+};
+
+/* Interrupt shadow and NMI blocking, for vcpu->shadow. */
+#define SHADOW_STI BIT(0)
+#define SHADOW_MOV_SS BIT(1)
+#define SHADOW_NMI BIT(2) /* an NMI handler runs: NMIs are blocked until IRET */
+
+struct msr_state {
+	u64 star, lstar, cstar, sfmask, kernel_gs_base;
+	u64 sysenter_cs, sysenter_esp, sysenter_eip;
+	u64 pat, tsc_aux, tsc_adjust, spec_ctrl, misc_enable, apic_base, mtrr_def_type;
+	u64 mtrr_fixed[11], mtrr_var[16];
+	u64 mcg_status, mcg_cap, mcg_ctl;
+	u64 bios_sign, smi_count, debugctl;
+};
+
+/* A memory access of an instruction that user space has to answer. Reads are kept, for the instruction's next try. */
+#define MMIO_MAX_FRAGMENTS 8
+struct mmio_fragment {
+	u64 gpa;
+	u8 data[8];
+	u8 len;
+};
+
+struct mmio {
+	struct mmio_fragment reads[MMIO_MAX_FRAGMENTS], writes[MMIO_MAX_FRAGMENTS];
+	u8 nr_reads; /* answered so far in this instruction */
+	u8 next_read; /* how many of these the present try has used */
+	u8 nr_writes, next_write;
+	bool wants_read; /* reads[nr_reads] is being asked for */
+};
+
+struct pio {
+	u64 rip; /* of the instruction: a client that moved RIP meanwhile has given it up */
+	u16 port;
+	u8 size;
+	u32 count;
+	struct insn_string_io string;
+};
+
+struct vcpu {
+	/* What the entry and exit path touches, first. */
+	unsigned long requests; /* atomic bit operations; see vcpu_request() */
+	int mode; /* enum vcpu_mode, written by the vCPU's own thread */
+	u32 known, changed;
+	struct cpu_regs regs;
+	void *backend; /* the vendor's own */
+	struct vm *vm;
+	struct kvm_run *run; /* the page shared with the client: never trusted, read once */
+
+	u64 cr0, cr2, cr3, cr4, efer; /* as the guest sees them */
+	u32 shadow; /* SHADOW_* */
+	struct event event;
+	struct event complete; /* event cut off by the last exit, until it is looked at */
+	u8 nmi_pending; /* 0, 1, 2 */
+	s16 user_interrupt; /* KVM_INTERRUPT's vector, or -1 */
+	bool window_wanted; /* an interrupt waits for the interrupt window */
+
+	u32 id; /* APIC id */
+	unsigned int index; /* in vm->vcpus */
+	int cpu; /* the CPU whose slice this is, -1 outside */
+	bool in_slice; /* preemption is off and control structure loaded: no sleeping */
+	int last_cpu; /* where it ran last, -1 never */
+
+	struct kvm_segment segment[NR_SEGMENTS];
+	struct kvm_dtable gdt, idt;
+	u64 pdptrs[4];
+	u64 dr[4], dr6, dr7;
+	struct msr_state msr;
+	u64 tsc_offset;
+	u8 insn_len; /* of the instruction that exited, once measured */
+
+	/* FPU */
+	struct fpu_area *fpu; /* the guest's XSAVE image */
+	u64 xcr0, supported_xcr0;
+	u64 host_xcr0;
+	u32 host_pkru;
+
+	/* CPUID as the client set it */
+	struct kvm_cpuid_entry2 *cpuid;
+	int nr_cpuid;
+	u8 maxphyaddr;
+	bool has_pcid, has_1gb; /* often asked bits of it */
+	u64 cr4_reserved; /* bits of CR4 that the guest's CPUID does not grant */
+	u64 efer_allowed;
+
+	struct lapic *lapic; /* NULL without chips in the module */
+	u8 cr8; /* without */
+	int mp_state;
+	u32 sipi_vector;
+	unsigned long pending_init_sipi;
+
+	/* What an exit left for the client, and how to go on afterwards. */
+	int (*complete_user)(struct vcpu *vcpu); /* run at the next KVM_RUN: enum next or errno */
+	struct mmio mmio;
+	struct pio pio;
+
+	struct mutex mutex; /* held by whoever works on the vCPU: KVM_RUN, state ioctls */
+	struct rcuwait wait; /* where a halted vCPU sleeps */
+	sigset_t sigset;
+	bool sigset_active;
+	struct {
+		u64 exits, entries, halts, slices, user_exits, faults, mmio, pio, irqs_injected;
+	} stat;
+};
+
+/* Pages of a vCPU's mapping: struct kvm_run, and the data of port I/O. */
+#define VCPU_MMAP_PAGES 2
+
+struct vcpu *vcpu_create(struct vm *vm, u32 id);
+void vcpu_destroy(struct vcpu *vcpu);
+/* A new file for a vCPU that holds on to the VM; not installed yet. Or an ERR_PTR. */
+struct file *vcpu_open_file(struct vcpu *vcpu);
+void vcpu_reset(struct vcpu *vcpu, bool init);
+
+/* run.c */
+int vcpu_run(struct vcpu *vcpu);
+
+/**
+ * vcpu_kick - makes a vCPU look at its requests: wakes it when it sleeps, and when it is in guest mode sends the one
+ * IPI that makes it exit. Context: any.
+ */
+void vcpu_kick(struct vcpu *vcpu);
+
+/* Sets a request; the vCPU sees it before its next entry. Another thread's vCPU needs vcpu_kick() as well. */
+static inline void vcpu_request(struct vcpu *vcpu, enum vcpu_request request)
+{
+	set_bit(request, &vcpu->requests);
+}
+
+static inline bool vcpu_take_request(struct vcpu *vcpu, enum vcpu_request request)
+{
+	if (!test_bit(request, &vcpu->requests))
+		return false;
+	clear_bit(request, &vcpu->requests);
+	/* Pairs with the barrier of set_bit()'s caller: what led to the request is visible after it was seen. */
+	smp_mb__after_atomic();
+	return true;
+}
+
+void vcpu_read_state(struct vcpu *vcpu, u32 missing);
+
+/* Makes groups of register state valid in struct vcpu. */
+static __always_inline void vcpu_know(struct vcpu *vcpu, u32 groups)
+{
+	u32 missing = groups & ~vcpu->known;
+
+	if (unlikely(missing))
+		vcpu_read_state(vcpu, missing);
+}
+
+/* Says that groups of register state are about to be changed in struct vcpu; whole groups must be known. */
+static __always_inline void vcpu_touch(struct vcpu *vcpu, u32 groups)
+{
+	vcpu_know(vcpu, groups);
+	vcpu->changed |= groups;
+}
+
+static inline u64 vcpu_rip(struct vcpu *vcpu)
+{
+	vcpu_know(vcpu, STATE_RIP);
+	return vcpu->regs.rip;
+}
+
+static inline void vcpu_set_rip(struct vcpu *vcpu, u64 rip)
+{
+	vcpu->regs.rip = rip;
+	vcpu->known |= STATE_RIP;
+	vcpu->changed |= STATE_RIP;
+}
+
+static inline u32 vcpu_eax(const struct vcpu *vcpu)
+{
+	return vcpu->regs.gpr[REG_RAX];
+}
+
+/* EDX:EAX, as RDMSR, WRMSR and XSETBV use it. */
+static inline u64 vcpu_edx_eax(const struct vcpu *vcpu)
+{
+	return (u32)vcpu->regs.gpr[REG_RAX] | vcpu->regs.gpr[REG_RDX] << 32;
+}
+
+static inline void vcpu_set_edx_eax(struct vcpu *vcpu, u64 value)
+{
+	vcpu->regs.gpr[REG_RAX] = (u32)value;
+	vcpu->regs.gpr[REG_RDX] = value >> 32;
+}
+
+int vcpu_cpl(struct vcpu *vcpu);
+bool vcpu_long_mode(struct vcpu *vcpu); /* CS.L with EFER.LMA: 64-bit code */
+
+/* RFLAGS.IF and no interrupt shadow. */
+bool vcpu_interrupts_open(struct vcpu *vcpu);
+
+/* Out of wait-for-SIPI: real mode, CS:IP = vector << 8 : 0. */
+void vcpu_start_at(struct vcpu *vcpu, u32 vector);
+
+/**
+ * vcpu_raise - queues an exception for the guest; a second one folds into #DF, a third into a triple fault
+ * Source: SDM volume 3, "Double Fault Exception (#DF)".
+ */
+void vcpu_raise(struct vcpu *vcpu, const struct exception *exception);
+void vcpu_raise_gp(struct vcpu *vcpu);
+void vcpu_raise_ud(struct vcpu *vcpu);
+
+/**
+ * vcpu_measure - finds the length of the instruction that exited, into vcpu->insn_len
+ * @next: where it fails, what the handler has to return (NEXT_SLOW, or NEXT_ENTER with an exception queued)
+ * Handlers measure before they change anything, so that they can be called again outside of the slice.
+ */
+bool vcpu_measure(struct vcpu *vcpu, enum next *next);
+
+/* Moves RIP past the measured instruction, with all that the end of an instruction means: shadow, RF, single step. */
+void vcpu_advance(struct vcpu *vcpu);
+
+/* What the end of an instruction that moved RIP by itself means. */
+void vcpu_end_instruction(struct vcpu *vcpu);
+
+#endif

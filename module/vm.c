@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: GPL-2.0
+/* A VM's file: its lifetime and its ioctls. */
+#include <linux/anon_inodes.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/nospec.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include <asm/tsc.h>
+
+#include "backend.h"
+#include "extension.h"
+#include "ioctl.h"
+#include "irq/irqchip.h"
+#include "pith.h"
+#include "vcpu.h"
+#include "vm.h"
+
+#define MAX_IRQ_ROUTES 4096
+
+/* -- ioctls; object is the VM ------------------------------------------------------------------------------------ */
+
+static long vm_ioctl_check_extension(void *object, void *arg)
+{
+	return extension_value((unsigned long)arg);
+}
+
+struct vcpu *vm_vcpu_by_id(struct vm *vm, u32 id)
+{
+	struct vcpu *vcpu;
+	unsigned int i;
+
+	vm_for_each_vcpu(vm, vcpu, i)
+		if (vcpu->id == id)
+			return vcpu;
+	return NULL;
+}
+
+/* Publishes a vCPU, then its file: who has the number can rely on the vCPU being in the list. */
+static long vm_add_vcpu(struct vm *vm, struct vcpu *vcpu)
+{
+	int fd = get_unused_fd_flags(O_CLOEXEC);
+	struct file *file;
+
+	if (fd < 0)
+		return fd;
+	file = vcpu_open_file(vcpu);
+	if (IS_ERR(file)) {
+		put_unused_fd(fd);
+		return PTR_ERR(file);
+	}
+	vcpu->index = vm->nr_vcpus;
+	vm->vcpus[vcpu->index] = vcpu;
+	/* Pairs with smp_load_acquire() in vm_nr_vcpus(). */
+	smp_store_release(&vm->nr_vcpus, vm->nr_vcpus + 1);
+	fd_install(fd, file);
+	return fd;
+}
+
+static long vm_create_vcpu_locked(struct vm *vm, u32 id)
+{
+	struct vcpu *vcpu;
+	long fd;
+
+	if (vm->nr_vcpus >= VM_MAX_VCPUS)
+		return -EINVAL;
+	if (vm_vcpu_by_id(vm, id))
+		return -EEXIST;
+	vcpu = vcpu_create(vm, id);
+	if (IS_ERR(vcpu))
+		return PTR_ERR(vcpu);
+	fd = vm_add_vcpu(vm, vcpu);
+	if (fd < 0)
+		vcpu_destroy(vcpu);
+	return fd;
+}
+
+static long vm_ioctl_create_vcpu(void *object, void *arg)
+{
+	unsigned long id = (unsigned long)arg;
+	struct vm *vm = object;
+	long fd;
+
+	if (id >= VM_MAX_VCPU_IDS)
+		return -EINVAL;
+	mutex_lock(&vm->lock);
+	fd = vm_create_vcpu_locked(vm, id);
+	mutex_unlock(&vm->lock);
+	return fd;
+}
+
+static long vm_ioctl_set_memory(void *object, void *arg)
+{
+	struct vm *vm = object;
+	long r;
+
+	mutex_lock(&vm->lock);
+	r = memory_set_slot(vm, arg);
+	mutex_unlock(&vm->lock);
+	return r;
+}
+
+static long vm_ioctl_get_dirty_log(void *object, void *arg)
+{
+	return memory_get_dirty_log(object, arg);
+}
+
+/* The TSS and identity map are crutches for CPUs without unrestricted guest; the addresses are only checked. */
+static long vm_ioctl_set_tss_addr(void *object, void *arg)
+{
+	return (unsigned long)arg > 0xffffffff - 3 * PAGE_SIZE ? -EINVAL : 0;
+}
+
+static long vm_ioctl_set_identity_map_addr(void *object, void *arg)
+{
+	return vm_nr_vcpus(object) ? -EINVAL : 0;
+}
+
+static long vm_ioctl_set_boot_cpu_id(void *object, void *arg)
+{
+	struct vm *vm = object;
+	long r = -EBUSY;
+
+	mutex_lock(&vm->lock);
+	if (!vm->nr_vcpus) {
+		vm->boot_vcpu_id = (unsigned long)arg;
+		r = 0;
+	}
+	mutex_unlock(&vm->lock);
+	return r;
+}
+
+static long vm_ioctl_create_irqchip(void *object, void *arg)
+{
+	struct vm *vm = object;
+	long r;
+
+	mutex_lock(&vm->lock);
+	r = irqchip_create(vm);
+	mutex_unlock(&vm->lock);
+	return r;
+}
+
+static long vm_ioctl_create_pit2(void *object, void *arg)
+{
+	struct vm *vm = object;
+	long r;
+
+	mutex_lock(&vm->lock);
+	r = irqchip_create_pit(vm, ((struct kvm_pit_config *)arg)->flags);
+	mutex_unlock(&vm->lock);
+	return r;
+}
+
+static long vm_ioctl_get_irqchip(void *object, void *arg)
+{
+	return irqchip_get(object, arg);
+}
+
+/* The number says that the struct comes back; KVM leaves it as it was, and so does this. */
+static long vm_ioctl_set_irqchip(void *object, void *arg)
+{
+	return irqchip_set(object, arg);
+}
+
+static long vm_ioctl_get_pit2(void *object, void *arg)
+{
+	return irqchip_get_pit(object, arg);
+}
+
+static long vm_ioctl_set_pit2(void *object, void *arg)
+{
+	return irqchip_set_pit(object, arg);
+}
+
+/* Its number has no size, though it takes a struct. */
+static long vm_ioctl_reinject_control(void *object, void *arg)
+{
+	struct kvm_reinject_control control;
+
+	if (copy_from_user(&control, (void __user *)arg, sizeof(control)))
+		return -EFAULT;
+	return irqchip_reinject(object, &control);
+}
+
+static long vm_ioctl_irq_line(void *object, void *arg)
+{
+	return irq_line(object, arg);
+}
+
+static long vm_ioctl_irq_line_status(void *object, void *arg)
+{
+	return irq_line(object, arg);
+}
+
+static long vm_ioctl_signal_msi(void *object, void *arg)
+{
+	return irq_signal_msi(object, arg);
+}
+
+static long vm_ioctl_set_gsi_routing(void *object, void *arg)
+{
+	struct kvm_irq_routing __user *user = (void __user *)arg;
+	struct kvm_irq_routing_entry *entries = NULL;
+	struct kvm_irq_routing header;
+	long r;
+
+	if (copy_from_user(&header, user, sizeof(header)))
+		return -EFAULT;
+	if (header.nr > MAX_IRQ_ROUTES || header.flags)
+		return -EINVAL;
+	if (header.nr) {
+		entries = vmemdup_user(user->entries, array_size(sizeof(*entries), header.nr));
+		if (IS_ERR(entries))
+			return PTR_ERR(entries);
+	}
+	r = irq_set_routing(object, entries, header.nr, header.flags);
+	kvfree(entries);
+	return r;
+}
+
+static long vm_ioctl_irqfd(void *object, void *arg)
+{
+	return irqfd(object, arg);
+}
+
+static long vm_ioctl_ioeventfd(void *object, void *arg)
+{
+	return ioeventfd(object, arg);
+}
+
+#define ROW(number, handler, argument, meaning) { number, argument, vm_ioctl_##handler },
+static const struct ioctl_row vm_ioctls[] = { PITH_VM_IOCTLS(ROW) };
+#undef ROW
+
+static long vm_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	struct vm *vm = file->private_data;
+
+	if (vm->mm != current->mm || READ_ONCE(vm->bugged))
+		return -EIO;
+	return ioctl_dispatch(vm_ioctls, ARRAY_SIZE(vm_ioctls), vm, cmd, arg, -ENOTTY);
+}
+
+/* -- lifetime ---------------------------------------------------------------------------------------------------- */
+
+static void vm_destroy(struct vm *vm)
+{
+	unsigned int i;
+
+	eventfds_destroy(vm);
+	for (i = 0; i < vm->nr_vcpus; i++)
+		vcpu_destroy(vm->vcpus[i]);
+	irqchip_destroy(vm);
+	memory_destroy(vm);
+	mmdrop(vm->mm);
+	kfree(vm);
+}
+
+void vm_get(struct vm *vm)
+{
+	refcount_inc(&vm->users);
+}
+
+void vm_put(struct vm *vm)
+{
+	if (refcount_dec_and_test(&vm->users))
+		vm_destroy(vm);
+}
+
+static int vm_release(struct inode *inode, struct file *file)
+{
+	struct vm *vm = file->private_data;
+
+	vm_put(vm);
+	return 0;
+}
+
+static const struct file_operations vm_fops = {
+	.owner = THIS_MODULE,
+	.unlocked_ioctl = vm_ioctl,
+	.release = vm_release,
+	.llseek = noop_llseek,
+};
+
+static struct vm *vm_alloc(void)
+{
+	struct vm *vm = kzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
+	int r;
+
+	if (!vm)
+		return ERR_PTR(-ENOMEM);
+	refcount_set(&vm->users, 1);
+	mutex_init(&vm->lock);
+	vm->mm = current->mm;
+	mmgrab(vm->mm);
+	vm->tsc_origin = rdtsc();
+	r = memory_init(vm, backend.tables());
+	if (r) {
+		mmdrop(vm->mm);
+		kfree(vm);
+		return ERR_PTR(r);
+	}
+	return vm;
+}
+
+/**
+ * vm_create - KVM_CREATE_VM: a new VM in the caller's address space
+ * @type: 0, the only kind on x86
+ * Return: its file's number, or -EINVAL, -ENOMEM, -EMFILE. May sleep.
+ */
+long vm_create(unsigned long type)
+{
+	struct vm *vm;
+	int fd;
+
+	if (type)
+		return -EINVAL;
+	vm = vm_alloc();
+	if (IS_ERR(vm))
+		return PTR_ERR(vm);
+	fd = anon_inode_getfd("pith-vm", &vm_fops, vm, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		vm_put(vm);
+	return fd;
+}

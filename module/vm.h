@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A virtual machine: what its vCPUs share. Its memory is that of the process that created it (see memory/memory.h), its
+ * interrupt controllers stand in irq/irqchip.h.
+ */
+#ifndef PITH_VM_H
+#define PITH_VM_H
+
+#include <linux/kvm.h>
+#include <linux/mutex.h>
+#include <linux/refcount.h>
+#include <linux/srcu.h>
+#include <linux/types.h>
+
+#include "memory/memory.h"
+
+struct vcpu;
+struct irqchip;
+struct ioeventfds;
+
+#define VM_MAX_VCPUS 255
+#define VM_MAX_VCPU_IDS 1024
+
+/*
+ * lock orders: vm->lock, then vcpu->mutex, then memory locks, then irqchip locks. vcpus[] only grows while the VM lives:
+ * an entry below nr_vcpus, read with acquire, is there for good.
+ */
+struct vm {
+	refcount_t users; /* the VM's file and each vCPU's file */
+	struct mm_struct *mm;
+	struct mutex lock; /* configuration: slots, chips, vCPU creation */
+	struct memory memory;
+	struct irqchip *irqchip; /* NULL: the interrupt controllers are in user space */
+	struct ioeventfds *ioeventfds; /* NULL: none yet */
+	u64 x2apic_api; /* KVM_X2APIC_API_* in force */
+
+	unsigned int nr_vcpus;
+	unsigned int max_vcpus;
+	u32 boot_vcpu_id;
+	struct vcpu *vcpus[VM_MAX_VCPUS];
+
+	bool bugged; /* an invariant broke: every ioctl answers -EIO */
+	u64 tsc_origin; /* host TSC at which the guest's TSC was 0 */
+	void *backend; /* the vendor's own */
+};
+
+long vm_create(unsigned long type);
+void vm_get(struct vm *vm);
+void vm_put(struct vm *vm);
+struct vm *vm_of_file(struct file *file);
+
+/* Says once in the kernel log what broke, and ends the VM (never the host). */
+#define vm_bug(vm, fmt, ...)                                                                                           \
+	do {                                                                                                           \
+		if (!xchg(&(vm)->bugged, true))                                                                        \
+			pr_err("VM of pid %d stopped: " fmt "\n", current->tgid, ##__VA_ARGS__);                       \
+		vm_kick_all(vm);                                                                                       \
+	} while (0)
+
+void vm_kick_all(struct vm *vm);
+
+/* Sets the request in every vCPU and makes those in guest mode see it before it returns to the guest. See vcpu.h. */
+void vm_request_all(struct vm *vm, unsigned int request);
+
+static inline unsigned int vm_nr_vcpus(const struct vm *vm)
+{
+	return smp_load_acquire(&vm->nr_vcpus);
+}
+
+#define vm_for_each_vcpu(vm, vcpu, i)                                                                                  \
+	for ((i) = 0; (i) < vm_nr_vcpus(vm) && ((vcpu) = (vm)->vcpus[i]); (i)++)
+
+struct vcpu *vm_vcpu_by_id(struct vm *vm, u32 id);
+
+#endif

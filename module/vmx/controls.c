@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The VMCS's control fields: what makes a guest exit, and what entries and exits load. Source: SDM volume 3,
+ * "VM-Execution Control Fields", "VM-Exit Control Fields", "VM-Entry Control Fields".
+ */
+#include <linux/gfp.h>
+#include <asm/msr-index.h>
+
+#include "vmx.h"
+
+/* Offsets of the four parts of an MSR bitmap. Source: SDM volume 3, "MSR-Bitmap Address". */
+#define MSR_BITMAP_READ 0x000
+#define MSR_BITMAP_WRITE 0x800
+#define MSR_BITMAP_HIGH_MSRS 0x400 /* of 0xc0000000 and up */
+
+#define MSR_READ BIT(0)
+#define MSR_WRITE BIT(1)
+
+struct open_msr {
+	u32 msr;
+	u32 access;
+};
+
+/* What a guest accesses without an exit: the VMCS or the slice switches these. */
+static const struct open_msr open_msrs[] = {
+	{ MSR_FS_BASE, MSR_READ | MSR_WRITE },
+	{ MSR_GS_BASE, MSR_READ | MSR_WRITE },
+	{ MSR_KERNEL_GS_BASE, MSR_READ | MSR_WRITE },
+	{ MSR_IA32_SYSENTER_CS, MSR_READ | MSR_WRITE },
+	{ MSR_IA32_SYSENTER_ESP, MSR_READ | MSR_WRITE },
+	{ MSR_IA32_SYSENTER_EIP, MSR_READ | MSR_WRITE },
+	{ MSR_IA32_TSC, MSR_READ },
+};
+
+/* Also, where the guest's CPUID has them; entry.S switches the first, the second only commands. */
+static const struct open_msr open_speculation_msrs[] = {
+	{ MSR_IA32_SPEC_CTRL, MSR_READ | MSR_WRITE },
+	{ MSR_IA32_PRED_CMD, MSR_WRITE },
+};
+
+/* Two for all VMs: the second opens the speculation controls too. */
+static unsigned long *msr_bitmaps[2];
+
+static void open_msr(unsigned long *bitmap, const struct open_msr *open)
+{
+	unsigned long bit = (open->msr & 0x1fff) + (open->msr >= 0xc0000000 ? MSR_BITMAP_HIGH_MSRS * BITS_PER_BYTE : 0);
+
+	if (open->access & MSR_READ)
+		__clear_bit(MSR_BITMAP_READ * BITS_PER_BYTE + bit, bitmap);
+	if (open->access & MSR_WRITE)
+		__clear_bit(MSR_BITMAP_WRITE * BITS_PER_BYTE + bit, bitmap);
+}
+
+void vmx_controls_teardown(void)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(msr_bitmaps); i++)
+		free_page((unsigned long)msr_bitmaps[i]);
+}
+
+/** vmx_controls_setup - what all VMCSs share. 0 or -ENOMEM. */
+int vmx_controls_setup(void)
+{
+	int i, k;
+
+	for (i = 0; i < ARRAY_SIZE(msr_bitmaps); i++) {
+		msr_bitmaps[i] = (unsigned long *)__get_free_page(GFP_KERNEL);
+		if (!msr_bitmaps[i]) {
+			vmx_controls_teardown();
+			return -ENOMEM;
+		}
+		memset(msr_bitmaps[i], 0xff, PAGE_SIZE);
+		for (k = 0; k < ARRAY_SIZE(open_msrs); k++)
+			open_msr(msr_bitmaps[i], &open_msrs[k]);
+	}
+	for (k = 0; k < ARRAY_SIZE(open_speculation_msrs); k++)
+		open_msr(msr_bitmaps[1], &open_speculation_msrs[k]);
+	return 0;
+}
+
+/*
+ * #DB and #AC because a guest whose handler for one raises it again would otherwise never leave its loop of deliveries
+ * (CVE-2015-8104, CVE-2015-5307), not even for an interrupt; #MC because it is the host's.
+ */
+#define INTERCEPTED_EXCEPTIONS (BIT(VECTOR_DB) | BIT(VECTOR_AC) | BIT(VECTOR_MC))
+
+/** vmx_write_controls - a new VMCS's controls, with what does not change. The VMCS is loaded. */
+void vmx_write_controls(struct vmx_vcpu *vmx)
+{
+	const struct vmx_capabilities *caps = &vmx_capabilities;
+
+	vmx->primary = caps->primary;
+	vmx->entry_controls = caps->entry;
+	vmcs_write32(PIN_BASED_VM_EXEC_CONTROL, caps->pin);
+	vmcs_write32(CPU_BASED_VM_EXEC_CONTROL, vmx->primary);
+	vmcs_write32(VM_EXIT_CONTROLS, caps->exit);
+	vmcs_write32(VM_ENTRY_CONTROLS, vmx->entry_controls);
+
+	vmcs_write32(EXCEPTION_BITMAP, INTERCEPTED_EXCEPTIONS);
+	vmcs_write32(PAGE_FAULT_ERROR_CODE_MASK, 0);
+	vmcs_write32(PAGE_FAULT_ERROR_CODE_MATCH, 0);
+	vmcs_write32(CR3_TARGET_COUNT, 0);
+	vmcs_write32(VM_EXIT_MSR_STORE_COUNT, 0);
+	vmcs_write32(VM_EXIT_MSR_LOAD_COUNT, 0);
+	vmcs_write32(VM_ENTRY_MSR_LOAD_COUNT, 0);
+	vmcs_write32(VM_ENTRY_INTR_INFO_FIELD, 0);
+
+	vmcs_write16(VIRTUAL_PROCESSOR_ID, vmx->vpid);
+	vmcs_write64(EPT_POINTER, vmx->eptp);
+	vmcs_write64(VMCS_LINK_POINTER, ~0ull);
+
+	/* The guest keeps TS to itself; its FPU is loaded whenever it runs. */
+	vmcs_write_natural(CR0_GUEST_HOST_MASK, ~X86_CR0_TS);
+}
+
+static const struct kvm_cpuid_entry2 *find_cpuid(const struct vcpu *vcpu, u32 function)
+{
+	int i;
+
+	for (i = 0; i < vcpu->nr_cpuid; i++) {
+		if (vcpu->cpuid[i].function == function && !vcpu->cpuid[i].index)
+			return &vcpu->cpuid[i];
+	}
+	return NULL;
+}
+
+/* A feature bit of the guest's CPUID, by the kernel's name for the host's: word -> leaf and register. */
+#define guest_has(vcpu, leaf, reg, feature)                                                                            \
+	({                                                                                                             \
+		const struct kvm_cpuid_entry2 *entry_ = find_cpuid(vcpu, leaf);                                        \
+		entry_ && (entry_->reg & BIT((feature) & 31));                                                         \
+	})
+
+static u32 secondary_controls(const struct vcpu *vcpu)
+{
+	u32 controls = vmx_capabilities.secondary;
+
+	if (!guest_has(vcpu, 0x80000001, edx, X86_FEATURE_RDTSCP) && !guest_has(vcpu, 7, ecx, X86_FEATURE_RDPID))
+		controls &= ~SECONDARY_EXEC_ENABLE_RDTSCP;
+	if (!guest_has(vcpu, 7, ebx, X86_FEATURE_INVPCID) || !guest_has(vcpu, 1, ecx, X86_FEATURE_PCID))
+		controls &= ~SECONDARY_EXEC_ENABLE_INVPCID;
+	return controls;
+}
+
+static bool has_spec_ctrl(const struct vcpu *vcpu)
+{
+	return boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL) && (guest_has(vcpu, 7, edx, X86_FEATURE_SPEC_CTRL) ||
+							   guest_has(vcpu, 7, edx, X86_FEATURE_SPEC_CTRL_SSBD));
+}
+
+/*
+ * Bits of CR4 whose change has no effect that pith must know of: the guest owns them, as far as its CPUID grants them.
+ * Bits that turn a mode on, or that guard pages, are ours, to be read without the VMCS.
+ */
+#define HARMLESS_CR4                                                                                                   \
+	(X86_CR4_PVI | X86_CR4_TSD | X86_CR4_DE | X86_CR4_PCE | X86_CR4_PGE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT |    \
+	 X86_CR4_FSGSBASE)
+
+/** vmx_cpuid_changed - what the guest may execute without an exit follows its CPUID */
+void vmx_cpuid_changed(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+
+	vcpu_know(vcpu, STATE_CR4);
+	vmx->entry.switch_spec_ctrl = has_spec_ctrl(vcpu);
+	vmx->cr4_owned = HARMLESS_CR4 & ~vcpu->cr4_reserved;
+	vmcs_get(vmx);
+	vmcs_write32(SECONDARY_VM_EXEC_CONTROL, secondary_controls(vcpu));
+	vmcs_write64(MSR_BITMAP, __pa(msr_bitmaps[vmx->entry.switch_spec_ctrl]));
+	vmcs_write_natural(CR4_GUEST_HOST_MASK, ~vmx->cr4_owned);
+	vmcs_put();
+	vcpu->changed |= STATE_CR4;
+}
+
+/*
+ * After STI an NMI has to wait as an interrupt does, but NMI-window exiting does not: the interrupt window is when the
+ * shadow ends, since IF is 1. Source: SDM volume 3, "Other Causes of VM Exits".
+ */
+void vmx_set_windows(struct vcpu *vcpu, bool interrupt, bool nmi)
+{
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+	u32 primary = vmx_capabilities.primary;
+
+	if (nmi) {
+		vcpu_know(vcpu, STATE_SHADOW);
+		if (vcpu->shadow & SHADOW_STI)
+			interrupt = true;
+		else
+			primary |= CPU_BASED_NMI_WINDOW_EXITING;
+	}
+	if (interrupt)
+		primary |= CPU_BASED_INTR_WINDOW_EXITING;
+	if (primary == vmx->primary)
+		return;
+	vmx->primary = primary;
+	vmcs_write32(CPU_BASED_VM_EXEC_CONTROL, primary);
+}
+
+/** vmx_set_ia32e_mode_guest - whether entries go into IA-32e mode: EFER.LMA, as the VMCS wants it told */
+void vmx_set_ia32e_mode_guest(struct vmx_vcpu *vmx, bool on)
+{
+	u32 controls = vmx_capabilities.entry | (on ? VM_ENTRY_IA32E_MODE : 0);
+
+	if (controls == vmx->entry_controls)
+		return;
+	vmx->entry_controls = controls;
+	vmcs_write32(VM_ENTRY_CONTROLS, controls);
+}

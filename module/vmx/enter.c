@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0
+/* One entry and its exit: what has to stand around the assembly. */
+#include <linux/hardirq.h>
+#include <linux/percpu.h>
+#include <asm/msr.h>
+#include <asm/nospec-branch.h>
+#include <asm/special_insns.h>
+
+#include "vmx.h"
+#include "../compat.h"
+
+/* What a guest cannot change without an exit that tells of it. CR2 is saved by each exit. */
+#define KNOWN_AFTER_EXIT (STATE_EFER | STATE_DR | STATE_PAT | STATE_CR2 | STATE_TSC)
+
+#define DR7_ENABLES 0xff
+
+/* As seldom as it may be: when code of the host's ran since the last time that is not known to touch no secret. */
+static __always_inline void flush_l1d(struct vmx_vcpu *vmx)
+{
+	if (likely(!vmx_capabilities.flush_l1d))
+		return;
+	if (!vmx->fresh_slice && !kvm_get_cpu_l1tf_flush_l1d())
+		return;
+	vmx->fresh_slice = false;
+	kvm_clear_cpu_l1tf_flush_l1d();
+	wrmsrl(MSR_IA32_FLUSH_CMD, L1D_FLUSH);
+}
+
+/* An interrupt may have changed it since: perf and the like set bits on every CPU. */
+static __always_inline void write_host_cr4(struct vmx_host *host)
+{
+	unsigned long cr4 = native_read_cr4();
+
+	if (likely(host->cr4 == cr4))
+		return;
+	host->cr4 = cr4;
+	vmcs_write_natural(HOST_CR4, cr4);
+}
+
+static __always_inline void before_entry(struct vcpu *vcpu, struct vmx_vcpu *vmx)
+{
+	u32 changed = vcpu->changed;
+
+	if (changed & STATE_RIP)
+		vmcs_write_natural(GUEST_RIP, vcpu->regs.rip);
+	if (unlikely(changed & ~(u32)STATE_RIP))
+		vmx_write_state(vcpu, changed & ~(u32)STATE_RIP);
+	write_host_cr4(&vmx->host);
+	if (unlikely((vcpu->dr7 & DR7_ENABLES) && !vmx->breakpoints_loaded))
+		vmx_load_breakpoints(vmx);
+	if (vcpu->cr2 != native_read_cr2())
+		native_write_cr2(vcpu->cr2);
+	flush_l1d(vmx);
+}
+
+/*
+ * What made the guest exit by way of an exception of the host's is delivered to the host before interrupts open again:
+ * the exit has blocked NMIs, and the handler's IRET opens them. Source: SDM volume 3, "Updating Non-Register State".
+ */
+static void deliver_to_host(struct vmx_exit *exit)
+{
+	exit->interruption = vmcs_read32(VM_EXIT_INTR_INFO);
+	if ((exit->interruption & INTR_INFO_INTR_TYPE_MASK) == INTR_TYPE_NMI_INTR)
+		asm volatile("int $2");
+	else if ((exit->interruption & INTR_INFO_VECTOR_MASK) == VECTOR_MC)
+		asm volatile("int $18");
+}
+
+static __always_inline void after_exit(struct vmx_vcpu *vmx)
+{
+	struct vmx_exit *exit = &vmx->exit;
+
+	exit->instruction_error = 0;
+	exit->reason = vmcs_read32(VM_EXIT_REASON);
+	if (unlikely(exit->reason & VMX_EXIT_REASONS_FAILED_VMENTRY)) {
+		if ((u16)exit->reason == EXIT_REASON_MCE_DURING_VMENTRY)
+			asm volatile("int $18");
+		return;
+	}
+	vmx->launched = true;
+	if (exit->reason == EXIT_REASON_EXCEPTION_NMI)
+		deliver_to_host(exit);
+}
+
+void vmx_enter(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+	bool entered;
+
+	before_entry(vcpu, vmx);
+	entered = vmx_enter_guest(vcpu->regs.gpr, &vmx->entry, vmx->launched);
+	vcpu->cr2 = native_read_cr2();
+	compat_after_guest();
+	vcpu->known = KNOWN_AFTER_EXIT;
+	vcpu->changed = 0;
+	vmx->exit.read = false;
+	if (likely(entered))
+		after_exit(vmx);
+	else
+		vmx->exit.instruction_error = vmcs_read32(VM_INSTRUCTION_ERROR);
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Segment registers: struct kvm_segment to and from the VMCS's fields. Source: SDM volume 3, "Guest Register State", format
+ * of access rights, and "Checks on Guest Segment Registers".
+ */
+#include "vmx.h"
+
+#define AR_AVL_SHIFT 12
+
+static u32 access_rights(const struct kvm_segment *segment)
+{
+	if (segment->unusable || !segment->present)
+		return VMX_AR_UNUSABLE_MASK;
+	return (segment->type & VMX_AR_TYPE_MASK) | (segment->s & 1) << 4 | (segment->dpl & 3) << VMX_AR_DPL_SHIFT |
+	       VMX_AR_P_MASK | (segment->avl & 1) << AR_AVL_SHIFT | (segment->l & 1) << 13 | (segment->db & 1) << 14 |
+	       (segment->g & 1) << 15;
+}
+
+static void set_access_rights(struct kvm_segment *segment, u32 ar)
+{
+	segment->type = ar & VMX_AR_TYPE_MASK;
+	segment->s = !!(ar & VMX_AR_S_MASK);
+	segment->dpl = VMX_AR_DPL(ar);
+	segment->avl = ar >> AR_AVL_SHIFT & 1;
+	segment->l = !!(ar & VMX_AR_L_MASK);
+	segment->db = !!(ar & VMX_AR_DB_MASK);
+	segment->g = !!(ar & VMX_AR_G_MASK);
+	segment->unusable = !!(ar & VMX_AR_UNUSABLE_MASK);
+	/* A usable segment is always present; what an unusable one's bit says is undefined. */
+	segment->present = !segment->unusable;
+	segment->padding = 0;
+}
+
+/*
+ * A descriptor may be marked as not accessed, but not one that stands in a register: loading it sets the bit. Clients
+ * often give descriptors; a TSS that is loaded is busy in the same way, and counts as a 64-bit one in IA-32e mode.
+ */
+static u32 loaded_rights(const struct vcpu *vcpu, enum segment seg, u32 ar)
+{
+	if (ar & VMX_AR_UNUSABLE_MASK)
+		return ar;
+	if (ar & VMX_AR_S_MASK)
+		return ar | VMX_AR_TYPE_ACCESSES_MASK;
+	if (seg != SEG_TR)
+		return ar;
+	return ar | (vcpu->efer & EFER_LMA ? VMX_AR_TYPE_BUSY_64_TSS : VMX_AR_TYPE_BUSY_16_TSS);
+}
+
+void vmx_read_segments(struct vcpu *vcpu)
+{
+	struct kvm_segment *segment = vcpu->segment;
+	enum segment seg;
+
+	for (seg = 0; seg < NR_SEGMENTS; seg++, segment++) {
+		segment->selector = vmcs_read16(SEGMENT_FIELD(GUEST_ES_SELECTOR, seg));
+		segment->base = vmcs_read_natural(SEGMENT_FIELD(GUEST_ES_BASE, seg));
+		segment->limit = vmcs_read32(SEGMENT_FIELD(GUEST_ES_LIMIT, seg));
+		set_access_rights(segment, vmcs_read32(SEGMENT_FIELD(GUEST_ES_AR_BYTES, seg)));
+	}
+}
+
+void vmx_write_segments(struct vcpu *vcpu)
+{
+	const struct kvm_segment *segment = vcpu->segment;
+	enum segment seg;
+
+	for (seg = 0; seg < NR_SEGMENTS; seg++, segment++) {
+		vmcs_write16(SEGMENT_FIELD(GUEST_ES_SELECTOR, seg), segment->selector);
+		vmcs_write_natural(SEGMENT_FIELD(GUEST_ES_BASE, seg), segment->base);
+		vmcs_write32(SEGMENT_FIELD(GUEST_ES_LIMIT, seg), segment->limit);
+		vmcs_write32(SEGMENT_FIELD(GUEST_ES_AR_BYTES, seg), loaded_rights(vcpu, seg, access_rights(segment)));
+	}
+}
+
+/** vmx_fix_loaded_tss - a TSS that a guest loaded before it turned IA-32e mode on stays in TR as it is */
+void vmx_fix_loaded_tss(const struct vcpu *vcpu)
+{
+	vmcs_write32(GUEST_TR_AR_BYTES, loaded_rights(vcpu, SEG_TR, vmcs_read32(GUEST_TR_AR_BYTES)));
+}

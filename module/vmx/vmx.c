@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The Intel backend: its side of the contract in backend.h, and the life of a VMCS. */
+#include <linux/err.h>
+#include <linux/slab.h>
+
+#include "vmx.h"
+#include "../vm.h"
+
+static int vmx_setup(void)
+{
+	int err;
+
+	err = vmx_find_capabilities();
+	if (err)
+		return err;
+	err = vmx_controls_setup();
+	if (err)
+		return err;
+	err = vmx_cpus_setup();
+	if (err)
+		vmx_controls_teardown();
+	return err;
+}
+
+static void vmx_teardown(void)
+{
+	vmx_cpus_teardown();
+	vmx_controls_teardown();
+}
+
+/* All that a VMCS holds before struct vcpu's state is written: that is all changed at first. */
+static void init_vmcs(struct vmx_vcpu *vmx)
+{
+	vmcs_get(vmx);
+	vmx_write_controls(vmx);
+	vmx_write_constant_host_state();
+	vmcs_write32(GUEST_ACTIVITY_STATE, GUEST_ACTIVITY_ACTIVE);
+	vmcs_write64(GUEST_IA32_DEBUGCTL, 0);
+	vmcs_write_natural(GUEST_PENDING_DBG_EXCEPTIONS, 0);
+	vmcs_put();
+}
+
+static int vmx_vcpu_create(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *vmx = kzalloc(sizeof(*vmx), GFP_KERNEL_ACCOUNT);
+	int vpid;
+
+	if (!vmx)
+		return -ENOMEM;
+	vmx->vcpu = vcpu;
+	vmx->cpu = -1;
+	vmx->host.cpu = -1;
+	vpid = vpid_alloc();
+	if (vpid < 0) {
+		kfree(vmx);
+		return vpid;
+	}
+	vmx->vmcs = vmcs_alloc(raw_smp_processor_id());
+	if (!vmx->vmcs) {
+		vpid_free(vpid);
+		kfree(vmx);
+		return -ENOMEM;
+	}
+	vmx->vpid = vpid;
+	vmx->eptp = vmx_eptp(vcpu->vm);
+	vcpu->backend = vmx;
+	init_vmcs(vmx);
+	vmx_cpuid_changed(vcpu);
+	return 0;
+}
+
+static void vmx_vcpu_destroy(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+
+	vmcs_unload(vmx);
+	vmcs_free(vmx->vmcs);
+	vpid_free(vmx->vpid);
+	kfree(vmx);
+}
+
+const struct backend vmx_backend = {
+	.name = "VMX",
+	.setup = vmx_setup,
+	.teardown = vmx_teardown,
+	.cpu_on = vmx_cpu_on,
+	.cpu_off = vmx_cpu_off,
+	.tables = vmx_tables,
+	.vcpu_create = vmx_vcpu_create,
+	.vcpu_destroy = vmx_vcpu_destroy,
+	.cpuid_changed = vmx_cpuid_changed,
+	.slice_begin = vmx_slice_begin,
+	.slice_end = vmx_slice_end,
+	.enter = vmx_enter,
+	.handle_exit = vmx_handle_exit,
+	.read_state = vmx_read_state,
+	.inject = vmx_inject,
+	.set_windows = vmx_set_windows,
+	.flush_tlb = vmx_flush_tlb,
+	.insn_length = vmx_insn_length,
+	.insn_bytes = vmx_insn_bytes,
+	.describe_failure = vmx_describe_failure,
+	.virtual_nmi = true,
+	.hypercall_opcode = 0xc1,
+};
