@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-2.0
+# What the lab's programs share. Sourced, never run.
+
+set -euo pipefail
+
+lab_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${PITH_LAB:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/pith-lab}
+
+# The exit codes that are the lab's own; every other one is the command's.
+readonly exit_timeout=124 exit_lab=125 exit_hang=126
+
+say()
+{
+	echo "lab: $*" >&2
+}
+
+die()
+{
+	say "$*"
+	exit "$exit_lab"
+}
+
+# usage FILE: the comment that heads FILE, as help.
+usage()
+{
+	sed -n '3,/^$/s/^# \{0,1\}//p' "$1"
+}
+
+# pack: the tree below the current directory as an initramfs archive.
+pack()
+{
+	find . -mindepth 1 -print0 | sort -z | cpio --null --create --format=newc --owner=0:0 --reproducible --quiet
+}
