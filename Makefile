@@ -21,8 +21,38 @@ module:
 userspace:
 	$(Q)$(MAKE) -C userspace
 
+# Everything below runs in the lab: emulated machines, so that no VT-x or AMD-V is needed here. ON=host uses the host's.
+VENDOR ?=
+CPU ?=
+export VENDOR CPU
+
+prepare:
+	$(Q)selftests/lab/prepare $(or $(VENDOR),$(if $(filter demo,$(MAKECMDGOALS)),amd,both))
+
+test:
+	$(Q)selftests/run $(TESTS)
+
+demo: prepare
+	$(Q)$(MAKE) -s all
+	$(Q)selftests/demo
+
+bench: prepare
+	$(Q)$(MAKE) -s all
+	$(Q)selftests/bench
+
+check:
+	$(Q)selftests/check
+
 clean:
 	$(if $(KDIR),$(Q)$(MAKE) -C $(KDIR) M=$(CURDIR) clean)
 	$(Q)$(MAKE) -C userspace clean
+	$(Q)rm -rf build
 
-.PHONY: all module userspace clean
+help:
+	@echo 'make          module/pith.ko and userspace/pith (KDIR= chooses the kernel)'
+	@echo 'make demo     a guest boots from its disk, in the lab (VENDOR=amd|intel, CPU=model)'
+	@echo 'make test     everything that shows that pith works (VENDOR=amd|intel, TESTS="program...")'
+	@echo 'make bench    the same guest on pith and on stock KVM, side by side'
+	@echo 'make check    style and static analysis'
+
+.PHONY: all module userspace prepare test demo bench check clean help

@@ -5,6 +5,7 @@
  */
 #include "cpuid.h"
 
+#include <cpuid.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
@@ -41,6 +42,17 @@ static struct kvm_cpuid_entry2 *find(struct cpuid *cpuid, u32 function)
 	return NULL;
 }
 
+/* The name of the processor and its first caches: some kernels give zeroes, and leave them to their client. */
+static void complete_from_host(struct cpuid *cpuid)
+{
+	for (u32 function = 0x80000002; function <= 0x80000005; function++) {
+		struct kvm_cpuid_entry2 *entry = find(cpuid, function);
+
+		if (entry && !(entry->eax | entry->ebx | entry->ecx | entry->edx))
+			__get_cpuid(function, &entry->eax, &entry->ebx, &entry->ecx, &entry->edx);
+	}
+}
+
 /**
  * cpuid_get_supported - ask what a guest may be told
  * @vm: the machine
@@ -55,6 +67,7 @@ void cpuid_get_supported(const struct vm *vm, struct cpuid *cpuid)
 	leaf_1 = find(cpuid, 1);
 	if (!leaf_1)
 		die("the supported CPUID leaves lack leaf 1");
+	complete_from_host(cpuid);
 	leaf_1->ecx |= LEAF_1_ECX_HYPERVISOR;
 	leaf_1->ecx &= ~LEAF_1_ECX_TSC_DEADLINE;
 	if (vm_extension(vm, KVM_CAP_TSC_DEADLINE_TIMER))

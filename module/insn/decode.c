@@ -326,14 +326,12 @@ static __always_inline u8 operand_size(const struct decoder *d)
 	return (&sizes[0][0])[size | column]; /* a row is 16 bytes, and SIZE_* are multiples of it */
 }
 
-/* MOV's moffs: an address without registers, unlike a displacement not sign-extended. */
+/* MOV's moffs: an address without registers. */
 static const u8 *decode_offset(struct insn *insn, const u8 *next, const u8 *end)
 {
 	insn->memory = true;
 	insn->base = INSN_REG_NONE;
-	next = take(next, end, insn->address_size, &insn->disp);
-	insn->disp &= ~0ull >> (64 - insn->address_size * 8);
-	return next;
+	return take(next, end, insn->address_size, &insn->disp);
 }
 
 static const u8 *take_two(struct insn *insn, const u8 *next, const u8 *end, unsigned int size, unsigned int size2)

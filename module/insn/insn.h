@@ -54,7 +54,8 @@ enum { INSN_REG_NONE = NR_GPRS, INSN_REG_RIP };
 
 /**
  * struct insn - one decoded instruction
- * @disp:         displacement, sign-extended; the whole offset of MOV's moffs forms
+ * @disp:         displacement, sign-extended; in MOV's moffs forms the offset (effective addresses are cut to the
+ *                address size anyway)
  * @imm:          immediate, sign-extended (also a branch's displacement and a far pointer's offset), or 0
  * @imm2:         second immediate: the selector of a far pointer, the level of ENTER, the second byte of EXTRQ/INSERTQ
  * @encoding:     enum insn_encoding
@@ -155,8 +156,8 @@ bool insn_string_io(const struct insn *insn, struct insn_string_io *io);
  * @INSN_PENDING:   a callback must first get an answer elsewhere; nothing is committed. Call again in the same state.
  * @INSN_UNHANDLED: not an instruction, or not a form of it, that is executed here; nothing is committed
  *
- * After INSN_DONE and INSN_AGAIN a set RFLAGS.TF asks for the single-step #DB, and after INSN_DONE the interrupt shadow of
- * STI and MOV SS is over: both are the caller's.
+ * After INSN_DONE and INSN_AGAIN a set RFLAGS.TF asks for the single-step #DB, and after INSN_DONE the interrupt shadow
+ * of STI and MOV SS is over: both are the caller's.
  */
 enum insn_result { INSN_DONE, INSN_AGAIN, INSN_EXCEPTION, INSN_PENDING, INSN_UNHANDLED };
 
@@ -214,9 +215,9 @@ struct insn_machine {
  * Executed: MOV (but not to a segment, control or debug register), MOVZX, MOVSX, MOVSXD, MOVBE, MOVNTI, MOVS, CMPS,
  * STOS, LODS, SCAS, ADD, OR, ADC, SBB, AND, SUB, XOR, CMP, TEST, INC, DEC, NEG, NOT, ROL, ROR, RCL, RCR, SHL, SHR, SAR,
  * BT, BTS, BTR, BTC, XCHG, CMPXCHG, CMPXCHG8B, CMPXCHG16B, XADD, PUSH and POP (but not of segment registers), SETcc,
- * CMOVcc, the SSE moves between memory and one XMM register, and (without access) NOP, PREFETCH, CLFLUSH, CLFLUSHOPT and
- * CLWB of a memory operand. With operands r/m it may be a register; encodings that cannot name memory are INSN_UNHANDLED,
- * save for MOV, PUSH and POP.
+ * CMOVcc, the SSE moves between memory and one XMM register, and (without access) NOP, PREFETCH, CLFLUSH, CLFLUSHOPT
+ * and CLWB of a memory operand. Where an operand is r/m it may be a register; encodings that cannot name memory are
+ * INSN_UNHANDLED, save for MOV, PUSH and POP.
  *
  * Return: see enum insn_result.
  */

@@ -340,7 +340,7 @@ int irqfd(struct vm *vm, const struct kvm_irqfd *args)
 		return -EINVAL;
 	if (args->flags & KVM_IRQFD_FLAG_DEASSIGN)
 		return deassign(chip, args);
-	return chip ? assign(chip, args) : -EAGAIN;
+	return chip ? assign(chip, args) : -EINVAL;
 }
 
 /* -- lifetime ---------------------------------------------------------------------------------------------------- */

@@ -76,19 +76,24 @@ static __always_inline void set_reg(struct lapic *lapic, u32 offset, u32 value)
  * unsigned long that atomic bit operations want.
  */
 
-static __always_inline u32 vector_offset(u32 base, u8 vector)
+static __always_inline u8 *vector_word(const struct lapic *lapic, unsigned long base, u8 vector)
 {
-	return base + (vector >> 5) * REGISTER_STEP;
+	return lapic->regs + base + (vector & ~31ul) * REGISTER_STEP / 32;
 }
 
-static __always_inline unsigned long *vector_word(const struct lapic *lapic, u32 base, u8 vector)
+static __always_inline u32 vector_bits(const struct lapic *lapic, unsigned long base, u8 vector)
 {
-	return (unsigned long *)(lapic->regs + vector_offset(base, vector));
+	return READ_ONCE(*(u32 *)vector_word(lapic, base, vector));
 }
 
-static __always_inline bool test_vector(const struct lapic *lapic, u32 base, u8 vector)
+static __always_inline bool test_vector(const struct lapic *lapic, unsigned long base, u8 vector)
 {
-	return reg(lapic, vector_offset(base, vector)) >> (vector & 31) & 1;
+	return vector_bits(lapic, base, vector) >> (vector & 31) & 1;
+}
+
+static __always_inline unsigned long *atomic_word(const struct lapic *lapic, unsigned long base, u8 vector)
+{
+	return (unsigned long *)vector_word(lapic, base, vector);
 }
 
 static int highest_vector(const struct lapic *lapic, u32 base)
@@ -104,38 +109,46 @@ static int highest_vector(const struct lapic *lapic, u32 base)
 	return -1;
 }
 
-static __always_inline int highest_isr(const struct lapic *lapic)
+#define IRR_WORD(n) reg(lapic, LAPIC_IRR + (n) * REGISTER_STEP)
+
+static __always_inline bool any_request(const struct lapic *lapic)
 {
-	int word = fls(lapic->isr_words) - 1;
-
-	return word < 0 ? -1 : word * 32 + fls(reg(lapic, LAPIC_ISR + word * REGISTER_STEP)) - 1;
-}
-
-static void set_isr(struct lapic *lapic, u8 vector)
-{
-	u32 offset = vector_offset(LAPIC_ISR, vector);
-
-	set_reg(lapic, offset, reg(lapic, offset) | BIT(vector & 31));
-	lapic->isr_words |= BIT(vector >> 5);
-}
-
-static __always_inline void clear_isr(struct lapic *lapic, u8 vector)
-{
-	u32 offset = vector_offset(LAPIC_ISR, vector);
-	u32 bits = reg(lapic, offset) & ~BIT(vector & 31);
-
-	set_reg(lapic, offset, bits);
-	if (!bits)
-		lapic->isr_words &= ~BIT(vector >> 5);
+	return IRR_WORD(0) | IRR_WORD(1) | IRR_WORD(2) | IRR_WORD(3) | IRR_WORD(4) | IRR_WORD(5) | IRR_WORD(6) |
+	       IRR_WORD(7);
 }
 
 /* SDM, "Task and Processor Priorities". */
 static void update_ppr(struct lapic *lapic)
 {
 	u32 tpr = reg(lapic, LAPIC_TPR);
-	u32 in_service = lapic->isr_words ? highest_isr(lapic) & 0xf0 : 0;
+	u32 in_service = lapic->isr_count ? lapic->isr_highest & 0xf0 : 0;
 
 	set_reg(lapic, LAPIC_PPR, (tpr & 0xf0) >= in_service ? tpr : in_service);
+}
+
+/* The interrupt is above the processor priority, or it would not be taken: that is its class now. */
+static __always_inline void begin_service(struct lapic *lapic, u8 vector)
+{
+	u32 *word = (u32 *)vector_word(lapic, LAPIC_ISR, vector);
+
+	WRITE_ONCE(*word, *word | BIT(vector & 31));
+	lapic->isr_count++;
+	lapic->isr_highest = vector;
+	set_reg(lapic, LAPIC_PPR, vector & 0xf0);
+}
+
+/* Mostly it was the only one, and the task priority is all that is left. */
+static __always_inline void end_service(struct lapic *lapic, u8 vector)
+{
+	u32 *word = (u32 *)vector_word(lapic, LAPIC_ISR, vector);
+
+	WRITE_ONCE(*word, *word & ~BIT(vector & 31));
+	if (likely(!--lapic->isr_count)) {
+		set_reg(lapic, LAPIC_PPR, reg(lapic, LAPIC_TPR));
+		return;
+	}
+	lapic->isr_highest = highest_vector(lapic, LAPIC_ISR);
+	update_ppr(lapic);
 }
 
 /*
@@ -156,9 +169,9 @@ static void report_error(struct lapic *lapic, int error)
 static void set_trigger(struct lapic *lapic, u8 vector, u8 trig_mode)
 {
 	if (trig_mode == APIC_TRIGGER_LEVEL)
-		set_bit(vector & 31, vector_word(lapic, LAPIC_TMR, vector));
+		set_bit(vector & 31, atomic_word(lapic, LAPIC_TMR, vector));
 	else
-		clear_bit(vector & 31, vector_word(lapic, LAPIC_TMR, vector));
+		clear_bit(vector & 31, atomic_word(lapic, LAPIC_TMR, vector));
 }
 
 /* The request is visible before irr_pending says that there is one; lapic_ack() does it the other way round. */
@@ -172,7 +185,7 @@ static __always_inline int accept_fixed(struct lapic *lapic, u8 vector, u8 trig_
 	}
 	if (unlikely(test_vector(lapic, LAPIC_TMR, vector) != trig_mode))
 		set_trigger(lapic, vector, trig_mode);
-	if (test_and_set_bit(vector & 31, vector_word(lapic, LAPIC_IRR, vector)))
+	if (test_and_set_bit(vector & 31, atomic_word(lapic, LAPIC_IRR, vector)))
 		return LAPIC_MERGED;
 	WRITE_ONCE(lapic->irr_pending, true);
 	return LAPIC_ACCEPTED;
@@ -282,7 +295,7 @@ int lapic_highest_request(const struct lapic *lapic)
 
 int lapic_highest_in_service(const struct lapic *lapic)
 {
-	return highest_isr(lapic);
+	return lapic->isr_count ? lapic->isr_highest : -1;
 }
 
 bool lapic_level_in_flight(const struct lapic *lapic, u8 vector)
@@ -311,17 +324,16 @@ int lapic_ack(struct lapic *lapic)
 	if (vector < 0)
 		return -1;
 	WRITE_ONCE(lapic->irr_pending, false);
-	clear_bit(vector & 31, vector_word(lapic, LAPIC_IRR, vector));
-	if (highest_vector(lapic, LAPIC_IRR) >= 0)
+	clear_bit(vector & 31, atomic_word(lapic, LAPIC_IRR, vector));
+	if (any_request(lapic))
 		WRITE_ONCE(lapic->irr_pending, true);
-	set_isr(lapic, vector);
-	set_reg(lapic, LAPIC_PPR, vector & 0xf0);
+	begin_service(lapic, vector);
 	return vector;
 }
 
-static bool eoi_reported(const struct lapic *lapic, u8 vector)
+static __always_inline bool eoi_reported(const struct lapic *lapic, u8 vector)
 {
-	return test_vector(lapic, LAPIC_TMR, vector) || lapic->eoi_exit[vector >> 5] >> (vector & 31) & 1;
+	return (vector_bits(lapic, LAPIC_TMR, vector) | lapic->eoi_exit[vector >> 5]) >> (vector & 31) & 1;
 }
 
 /* SDM, "Signaling Interrupt Servicing Completion": software may have taken the broadcast upon itself. */
@@ -336,12 +348,11 @@ void lapic_eoi_virtualized(struct lapic *lapic, u8 vector)
 
 static __always_inline void end_of_interrupt(struct lapic *lapic)
 {
-	int vector = highest_isr(lapic);
+	u8 vector = lapic->isr_highest;
 
-	if (unlikely(vector < 0))
+	if (unlikely(!lapic->isr_count))
 		return;
-	clear_isr(lapic, vector);
-	update_ppr(lapic);
+	end_service(lapic, vector);
 	if (unlikely(eoi_reported(lapic, vector)))
 		lapic_eoi_virtualized(lapic, vector);
 }
@@ -741,7 +752,7 @@ void lapic_written(struct lapic *lapic, u32 offset)
 
 int lapic_msr_read(struct lapic *lapic, u32 msr, u64 *value)
 {
-	u32 offset = (msr - X2APIC_MSR_FIRST) << 4;
+	u32 offset = (msr - X2APIC_MSR_FIRST) * REGISTER_STEP;
 
 	if (lapic->mode != LAPIC_X2APIC || !find_register(lapic, offset, 0, X2R))
 		return -EINVAL;
@@ -771,21 +782,19 @@ static int write_x2apic(struct lapic *lapic, u32 offset, u64 value)
 
 int lapic_msr_write(struct lapic *lapic, u32 msr, u64 value)
 {
-	u32 offset = (msr - X2APIC_MSR_FIRST) << 4;
-
 	if (unlikely(lapic->mode != LAPIC_X2APIC))
 		return -EINVAL;
-	if (offset == LAPIC_EOI && !value) {
+	if (msr == X2APIC_MSR(LAPIC_EOI) && !value) {
 		end_of_interrupt(lapic);
 		return 0;
 	}
-	if (offset == LAPIC_ICR)
+	if (msr == X2APIC_MSR(LAPIC_ICR))
 		return write_x2apic_icr(lapic, value);
-	if (offset == LAPIC_SELF_IPI && value <= LVT_VECTOR) {
+	if (msr == X2APIC_MSR(LAPIC_SELF_IPI) && value <= LVT_VECTOR) {
 		self_ipi(lapic, value);
 		return 0;
 	}
-	return write_x2apic(lapic, offset, value);
+	return write_x2apic(lapic, (msr - X2APIC_MSR_FIRST) * REGISTER_STEP, value);
 }
 
 /* Modes. SDM, "x2APIC State Transitions". */
@@ -839,14 +848,14 @@ void lapic_resync(struct lapic *lapic)
 {
 	unsigned int word;
 
-	lapic->isr_words = 0;
+	lapic->isr_count = 0;
 	for (word = 0; word < VECTOR_WORDS; word++)
-		if (reg(lapic, LAPIC_ISR + word * REGISTER_STEP))
-			lapic->isr_words |= BIT(word);
+		lapic->isr_count += hweight32(reg(lapic, LAPIC_ISR + word * REGISTER_STEP));
+	lapic->isr_highest = highest_vector(lapic, LAPIC_ISR);
 	update_ppr(lapic);
 	update_accepting(lapic);
 	xchg(&lapic->irr_pending, false);
-	if (highest_vector(lapic, LAPIC_IRR) >= 0)
+	if (any_request(lapic))
 		WRITE_ONCE(lapic->irr_pending, true);
 }
 

@@ -178,7 +178,8 @@ enum lapic_mode { LAPIC_OFF, LAPIC_XAPIC, LAPIC_X2APIC };
  * @regs: the register page, 4 KiB, page-aligned, the owner's
  * @irr_pending: false only if IRR is empty; may lag behind in the other direction
  * @accepting: fixed interrupts are taken: not off, and enabled in SVR
- * @isr_words: a bit for each of ISR's eight words that is not zero
+ * @isr_highest: the highest vector in ISR, without meaning if there is none
+ * @isr_count: how many there are
  * @mode: enum lapic_mode
  * @timer_mode: the mode bits of the timer's LVT entry
  * @divide_shift: the timer's divisor, as a power of two
@@ -199,7 +200,8 @@ struct lapic {
 	u8 *regs;
 	bool irr_pending;
 	bool accepting;
-	u8 isr_words;
+	u8 isr_highest;
+	u16 isr_count;
 	u8 mode;
 	u8 timer_mode;
 	u8 divide_shift;

@@ -22,13 +22,13 @@ struct slot {
 };
 
 /*
- * All slots, in three orders. Never changed once it is published: writers copy it. Guest ranges do not overlap; host
- * ranges may, so host_end[i] is the highest end of the first i + 1 slots by host address, and tells where to stop.
+ * All slots, in three orders. Not changed while readers can see it. Guest ranges do not overlap; host ranges may, so
+ * host_end[i] is the highest end of the first i + 1 slots by host address, and tells where to stop.
  */
 enum slot_order { BY_GFN, BY_HOST, BY_ID, NR_SLOT_ORDERS };
 
 struct slots {
-	unsigned int nr;
+	unsigned int nr, capacity;
 	unsigned int hint; /* where the last lookup by gfn succeeded */
 	struct slot **sorted[NR_SLOT_ORDERS];
 	unsigned long *host_end;
@@ -57,14 +57,11 @@ static inline void slot_mark_dirty(const struct slot *slot, u64 gfn)
 		set_bit(gfn - slot->gfn, slot->dirty);
 }
 
-struct slots *slots_alloc(unsigned int nr);
-
 /* The first place in an order whose slot's key is @key or higher. */
 unsigned int slots_position(const struct slots *slots, enum slot_order order, u64 key);
 
 struct slot *slots_find(struct slots *slots, u64 gfn);
 struct slot *slots_find_id(const struct slots *slots, u32 id);
-void slots_free(struct slots *slots);
 
 /* -- tables.c --------------------------------------------------------------------------------------------------- */
 
@@ -84,6 +81,11 @@ struct mapping {
 	bool uncached;
 };
 
+int tables_init(struct memory *m);
+
+/* No CPU and nobody else uses them any more. */
+void tables_free(struct memory *m);
+
 u64 *table_alloc(void);
 
 /**
@@ -94,13 +96,14 @@ u64 *table_alloc(void);
  */
 int tables_map(struct memory *m, const struct mapping *map, u64 **spare);
 
-/* Whether a page of the range was accessed, and forgets it when told so. The lock is held. */
+/*
+ * Whether a page of the range was accessed; forgets it when told so, which only formats with accessed bits can. The lock
+ * is held.
+ */
 bool tables_age(struct memory *m, u64 gfn, u64 end, bool clear);
 
 /* Takes the right to write from a page; whether it was there. The lock is held for writing; the caller flushes. */
 bool tables_protect(struct memory *m, u64 gfn);
-
-void tables_free_all(struct memory *m);
 
 /**
  * memory_unmap - removes all entries for a range of pages; no vCPU uses them any more when it returns

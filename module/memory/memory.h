@@ -59,7 +59,8 @@ struct table_format {
 struct memory {
 	struct srcu_struct srcu; /* readers of slots */
 	struct slots __rcu *slots;
-	struct mutex slots_lock; /* writers of slots, and the clearing of dirty logs */
+	struct slots *spare_slots; /* a second copy, for writers */
+	struct mutex slots_lock;   /* writers of slots, and the clearing of dirty logs */
 	struct mmu_notifier notifier;
 
 	/* Second-stage tables. */

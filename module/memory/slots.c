@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Slots: which range of the client's address space stands at which guest-physical address. Looked up by the guest's
- * address (faults, emulation), by the host's (MMU notifier) and by number (ioctls); changed seldom, one at a time, by
- * copying the whole set.
+ * address (faults, emulation), by the host's (MMU notifier) and by number (ioctls); changed seldom, one at a time. The
+ * set exists twice: readers see one, the other is changed and takes its place, and then the first is changed as well.
  */
 #include <linux/slab.h>
 #include <linux/srcu.h>
@@ -13,25 +13,43 @@
 /* KVM's limit: page numbers within a slot fit into an int. */
 #define SLOT_MAX_PAGES ((1ul << 31) - 1)
 
+#define FIRST_CAPACITY 16
+
 /* -- the set ------------------------------------------------------------------------------------------------------ */
 
-struct slots *slots_alloc(unsigned int nr)
+static struct slots *slots_alloc(unsigned int capacity)
 {
-	size_t order_size = nr * sizeof(struct slot *);
+	size_t order_size = capacity * sizeof(struct slot *);
 	struct slots *slots;
 	unsigned int i;
 	void *room;
 
-	slots = kvmalloc(sizeof(*slots) + NR_SLOT_ORDERS * order_size + nr * sizeof(unsigned long), GFP_KERNEL_ACCOUNT);
+	slots = kvmalloc(sizeof(*slots) + NR_SLOT_ORDERS * order_size + capacity * sizeof(unsigned long),
+			 GFP_KERNEL_ACCOUNT);
 	if (!slots)
 		return NULL;
-	slots->nr = nr;
+	slots->nr = 0;
 	slots->hint = 0;
+	slots->capacity = capacity;
 	room = slots + 1;
 	for (i = 0; i < NR_SLOT_ORDERS; i++, room += order_size)
 		slots->sorted[i] = room;
 	slots->host_end = room;
 	return slots;
+}
+
+static struct slots *slots_copy(const struct slots *from, unsigned int capacity)
+{
+	struct slots *to = slots_alloc(capacity);
+	unsigned int i;
+
+	if (!to)
+		return NULL;
+	to->nr = from->nr;
+	for (i = 0; i < NR_SLOT_ORDERS; i++)
+		memcpy(to->sorted[i], from->sorted[i], from->nr * sizeof(struct slot *));
+	memcpy(to->host_end, from->host_end, from->nr * sizeof(unsigned long));
+	return to;
 }
 
 static u64 slot_key(const struct slot *slot, enum slot_order order)
@@ -82,56 +100,99 @@ struct slot *slots_find_id(const struct slots *slots, u32 id)
 	return i < slots->nr && slots->sorted[BY_ID][i]->id == id ? slots->sorted[BY_ID][i] : NULL;
 }
 
-/* Copies one order, without @old and with @new (either may be NULL). Returns the first place that differs. */
-static unsigned int copy_order(struct slots *to, const struct slots *from, enum slot_order order,
-			       const struct slot *old, struct slot *new)
+static void update_host_ends(struct slots *slots, unsigned int first)
 {
-	struct slot **source = from->sorted[order], **target = to->sorted[order];
-	unsigned int in = new ? slots_position(from, order, slot_key(new, order)) : from->nr;
-	unsigned int first = in, i;
-
-	for (i = 0; i < from->nr; i++) {
-		if (i == in && new)
-			*target++ = new;
-		if (source[i] != old)
-			*target++ = source[i];
-		else
-			first = min(first, i);
-	}
-	if (i == in && new)
-		*target = new;
-	return first;
-}
-
-static struct slots *copy_slots(const struct slots *from, const struct slot *old, struct slot *new)
-{
-	struct slots *to = slots_alloc(from->nr - !!old + !!new);
 	unsigned int i;
 
-	if (!to)
-		return NULL;
-	copy_order(to, from, BY_GFN, old, new);
-	copy_order(to, from, BY_ID, old, new);
-	i = copy_order(to, from, BY_HOST, old, new);
-	memcpy(to->host_end, from->host_end, i * sizeof(*to->host_end));
-	for (; i < to->nr; i++)
-		to->host_end[i] = max(i ? to->host_end[i - 1] : 0, slot_host_end(to->sorted[BY_HOST][i]));
-	return to;
+	for (i = first; i < slots->nr; i++)
+		slots->host_end[i] = max(i ? slots->host_end[i - 1] : 0, slot_host_end(slots->sorted[BY_HOST][i]));
+}
+
+static void slots_insert(struct slots *slots, struct slot *slot)
+{
+	unsigned int order, at, host_at = 0;
+	struct slot **sorted;
+
+	for (order = 0; order < NR_SLOT_ORDERS; order++) {
+		sorted = slots->sorted[order];
+		at = slots_position(slots, order, slot_key(slot, order));
+		memmove(&sorted[at + 1], &sorted[at], (slots->nr - at) * sizeof(*sorted));
+		sorted[at] = slot;
+		if (order == BY_HOST)
+			host_at = at;
+	}
+	slots->nr++;
+	update_host_ends(slots, host_at);
+}
+
+static void slots_remove(struct slots *slots, const struct slot *slot)
+{
+	unsigned int order, at, host_at = 0;
+	struct slot **sorted;
+
+	for (order = 0; order < NR_SLOT_ORDERS; order++) {
+		sorted = slots->sorted[order];
+		at = slots_position(slots, order, slot_key(slot, order));
+		while (sorted[at] != slot) /* several may be at the same host address */
+			at++;
+		memmove(&sorted[at], &sorted[at + 1], (slots->nr - at - 1) * sizeof(*sorted));
+		if (order == BY_HOST)
+			host_at = at;
+	}
+	slots->nr--;
+	update_host_ends(slots, host_at);
+}
+
+/* Puts @new in the place of @old; either may be NULL. */
+static void slots_exchange(struct slots *slots, const struct slot *old, struct slot *new)
+{
+	if (old)
+		slots_remove(slots, old);
+	if (new)
+		slots_insert(slots, new);
+}
+
+/* -- the two copies of the set: the one that is published, and the one that may be changed -------------------------- */
+
+static struct slots *published(struct memory *m)
+{
+	return rcu_dereference_protected(m->slots, lockdep_is_held(&m->slots_lock));
+}
+
+/* When it returns nobody looks at the copy that was the published one, nor at a slot that is in that one alone. */
+static void publish(struct memory *m)
+{
+	struct slots *old = published(m);
+
+	rcu_assign_pointer(m->slots, m->spare_slots);
+	synchronize_srcu_expedited(&m->srcu);
+	m->spare_slots = old;
+}
+
+/* Both copies, equal now, get room for one more slot. Only the unpublished one can be put in a larger place. */
+static int make_room(struct memory *m)
+{
+	unsigned int nr = m->spare_slots->nr;
+	struct slots *larger;
+
+	for (;;) {
+		if (m->spare_slots->capacity == nr) {
+			larger = slots_copy(m->spare_slots, 2 * nr);
+			if (!larger)
+				return -ENOMEM;
+			kvfree(m->spare_slots);
+			m->spare_slots = larger;
+		}
+		if (published(m)->capacity > nr)
+			return 0;
+		publish(m);
+	}
 }
 
 static void slot_free(struct slot *slot)
 {
 	kvfree(slot->dirty);
 	kfree(slot);
-}
-
-void slots_free(struct slots *slots)
-{
-	unsigned int i;
-
-	for (i = 0; i < slots->nr; i++)
-		slot_free(slots->sorted[BY_ID][i]);
-	kvfree(slots);
 }
 
 /* -- KVM_SET_USER_MEMORY_REGION ----------------------------------------------------------------------------------- */
@@ -218,14 +279,12 @@ static void unmap_slot(struct vm *vm, const struct slot *slot)
  * with other flags is exchanged first; its entries are removed afterwards, to come again as the new flags ask: one by
  * one for a log, large when the log ends. Both ways faults that know the old slot find invalidate_seq grown.
  */
-static int replace_slot(struct vm *vm, struct slots *slots, struct slot *old, struct slot *new)
+static int replace_slot(struct vm *vm, struct slot *old, struct slot *new)
 {
 	struct memory *m = &vm->memory;
 	bool goes = old && (!new || new->gfn != old->gfn);
-	struct slots *next;
 
-	next = copy_slots(slots, old, new);
-	if (!next) {
+	if (new &&make_room(m)) {
 		slot_free_beside(new, old);
 		return -ENOMEM;
 	}
@@ -233,23 +292,24 @@ static int replace_slot(struct vm *vm, struct slots *slots, struct slot *old, st
 		WRITE_ONCE(old->retired, true);
 		unmap_slot(vm, old);
 	}
-	rcu_assign_pointer(m->slots, next);
-	/* Now nobody reads or writes guest memory by the old slot any more, or marks pages in its log. */
-	synchronize_srcu_expedited(&m->srcu);
+	slots_exchange(m->spare_slots, old, new);
+	/* Afterwards nobody reads or writes guest memory by the old slot any more, or marks pages in its log. */
+	publish(m);
+	slots_exchange(m->spare_slots, old, new);
 	if (old && !goes)
 		unmap_slot(vm, old);
 	slot_free_beside(old, new);
-	kvfree(slots);
 	return 0;
 }
 
-static int change_slot(struct vm *vm, struct slots *slots, const struct kvm_userspace_memory_region *region)
+static int change_slot(struct vm *vm, const struct kvm_userspace_memory_region *region)
 {
+	const struct slots *slots = published(&vm->memory);
 	struct slot *old = slots_find_id(slots, region->slot), *new;
 	u64 gfn = region->guest_phys_addr >> PAGE_SHIFT, npages = region->memory_size >> PAGE_SHIFT;
 
 	if (!npages)
-		return old ? replace_slot(vm, slots, old, NULL) : -EINVAL;
+		return old ? replace_slot(vm, old, NULL) : -EINVAL;
 	if (old) {
 		if (region->userspace_addr != old->host || npages != old->npages ||
 		    ((region->flags ^ old->flags) & KVM_MEM_READONLY))
@@ -260,7 +320,7 @@ static int change_slot(struct vm *vm, struct slots *slots, const struct kvm_user
 	if (overlaps(slots, gfn, npages, old))
 		return -EEXIST;
 	new = slot_create(region, old);
-	return new ? replace_slot(vm, slots, old, new) : -ENOMEM;
+	return new ? replace_slot(vm, old, new) : -ENOMEM;
 }
 
 int memory_set_slot(struct vm *vm, const struct kvm_userspace_memory_region *region)
@@ -271,34 +331,49 @@ int memory_set_slot(struct vm *vm, const struct kvm_userspace_memory_region *reg
 	if (!region_is_sane(m, region))
 		return -EINVAL;
 	mutex_lock(&m->slots_lock);
-	r = change_slot(vm, rcu_dereference_protected(m->slots, lockdep_is_held(&m->slots_lock)), region);
+	r = change_slot(vm, region);
 	mutex_unlock(&m->slots_lock);
 	return r;
 }
 
 /* -- a VM's memory from its beginning to its end ------------------------------------------------------------------ */
 
+static void free_slots(struct memory *m)
+{
+	struct slots *slots = rcu_dereference_protected(m->slots, true);
+	unsigned int i;
+
+	for (i = 0; slots && i < slots->nr; i++)
+		slot_free(slots->sorted[BY_ID][i]);
+	kvfree(slots);
+	kvfree(m->spare_slots);
+}
+
+static int alloc_slots(struct memory *m)
+{
+	RCU_INIT_POINTER(m->slots, slots_alloc(FIRST_CAPACITY));
+	m->spare_slots = slots_alloc(FIRST_CAPACITY);
+	return rcu_access_pointer(m->slots) && m->spare_slots ? 0 : -ENOMEM;
+}
+
 int memory_init(struct vm *vm, const struct table_format *format)
 {
 	struct memory *m = &vm->memory;
-	struct slots *slots;
-	int r = -ENOMEM;
+	int r;
 
 	m->format = format;
 	m->notifier.ops = &memory_notifier_ops;
 	mutex_init(&m->slots_lock);
 	rwlock_init(&m->lock);
-	slots = slots_alloc(0);
-	if (!slots)
-		return r;
-	RCU_INIT_POINTER(m->slots, slots);
-	m->root = table_alloc();
-	if (!m->root)
+	r = alloc_slots(m);
+	if (r)
 		goto free_slots;
-	atomic_long_set(&m->nr_tables, 1);
+	r = tables_init(m);
+	if (r)
+		goto free_slots;
 	r = init_srcu_struct(&m->srcu);
 	if (r)
-		goto free_root;
+		goto free_tables;
 	r = mmu_notifier_register(&m->notifier, vm->mm);
 	if (r)
 		goto free_srcu;
@@ -306,10 +381,10 @@ int memory_init(struct vm *vm, const struct table_format *format)
 
 free_srcu:
 	cleanup_srcu_struct(&m->srcu);
-free_root:
-	tables_free_all(m);
+free_tables:
+	tables_free(m);
 free_slots:
-	slots_free(slots);
+	free_slots(m);
 	return r;
 }
 
@@ -318,7 +393,7 @@ void memory_destroy(struct vm *vm)
 	struct memory *m = &vm->memory;
 
 	mmu_notifier_unregister(&m->notifier, vm->mm);
-	tables_free_all(m);
-	slots_free(rcu_dereference_protected(m->slots, true));
+	tables_free(m);
+	free_slots(m);
 	cleanup_srcu_struct(&m->srcu);
 }

@@ -251,7 +251,16 @@ bool memory_unmap(struct vm *vm, u64 gfn, u64 end, bool may_sleep)
 	return removed;
 }
 
-void tables_free_all(struct memory *m)
+int tables_init(struct memory *m)
+{
+	m->root = table_alloc();
+	if (!m->root)
+		return -ENOMEM;
+	atomic_long_set(&m->nr_tables, 1);
+	return 0;
+}
+
+void tables_free(struct memory *m)
 {
 	free_tables(m, m->root, m->format->levels, true);
 }

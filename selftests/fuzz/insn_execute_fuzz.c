@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The instruction executor under hostile input: random code in every mode, random registers and segments, callbacks
- * that answer, wait or fail as they like. Whatever comes, its promises to the caller must hold: what is not done leaves no
- * trace, a try in the same state makes the same accesses, reads come before the one write.
+ * that answer, wait or fail as they like. Whatever comes, its promises to the caller must hold: what is not done leaves
+ * no trace, a try in the same state makes the same accesses, reads come before the one write.
  *
  * insn_execute_fuzz [COUNT [SEED]]
  */

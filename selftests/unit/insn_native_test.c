@@ -21,7 +21,7 @@
 #define GS_BASE 0x1230
 #define NR_XMM 16
 
-enum { NOLOCK = 0, LOCKS = BIT(0), REPEATS = BIT(1), ALIGN = BIT(2), MEMORY = BIT(3), BITS = BIT(4), STACK = BIT(5) };
+enum { LOCKS = BIT(0), REPEATS = BIT(1), ALIGN = BIT(2), MEMORY = BIT(3), BITS = BIT(4), STACK = BIT(5) };
 
 /*
  * A row of instructions: opcodes first to last of a map, mandatory prefix, allowed ModRM.reg (none: no ModRM), the
@@ -400,7 +400,13 @@ static void random_registers(struct instance *t)
 	}
 	if (t->form->traits & REPEATS && t->insn.segment == SEG_GS)
 		t->state.gpr[REG_RSI] -= GS_BASE;
-	/* Half of the comparisons shall succeed. */
+	/* The upper halves do not count then. (Whether a count of zero clears them is each vendor's own.) */
+	if (t->form->traits & REPEATS && t->insn.address_size == 4) {
+		t->state.gpr[REG_RCX] += 1 + (random64() << 32);
+		t->state.gpr[REG_RSI] += random64() << 32;
+		t->state.gpr[REG_RDI] += random64() << 32;
+	}
+	/* A bit within the memory there is. */
 	if (t->form->traits & BITS && t->insn.memory)
 		t->state.gpr[t->insn.reg] = (u64)below(8192) - 4096;
 }

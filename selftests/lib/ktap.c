@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "ktap.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* How the process of a test ends. */
+enum { EXIT_PASS, EXIT_FAIL, EXIT_SKIP = 4 };
+
+/* Generous: an emulated host takes a second for what silicon does in a millisecond. */
+#define HANG_SECONDS 300
+
+const char *device_path = "/dev/pith";
+
+static char about[128];
+static bool has_failed;
+static int skip_reason[2]; /* a pipe from the process of a test */
+
+/* -- diagnostics ------------------------------------------------------------------------------------------------- */
+
+void diag(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	printf("# ");
+	vprintf(format, args);
+	printf("\n");
+	va_end(args);
+}
+
+void context(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(about, sizeof(about), format, args);
+	va_end(args);
+}
+
+void skip(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vdprintf(skip_reason[1], format, args);
+	va_end(args);
+	exit(has_failed ? EXIT_FAIL : EXIT_SKIP);
+}
+
+void fail_at(const char *file, int line, const char *format, ...)
+{
+	const char *base = strrchr(file, '/');
+	va_list args;
+
+	has_failed = true;
+	va_start(args, format);
+	printf("# %s:%d: %s%s", base ? base + 1 : file, line, about, *about ? ": " : "");
+	vprintf(format, args);
+	printf("\n");
+	va_end(args);
+}
+
+void die(const char *format, ...)
+{
+	int error = errno;
+	va_list args;
+
+	va_start(args, format);
+	printf("# %s%s", about, *about ? ": " : "");
+	vprintf(format, args);
+	printf(": %s\n", strerror(error));
+	va_end(args);
+	exit(EXIT_FAIL);
+}
+
+bool failed(void)
+{
+	return has_failed;
+}
+
+/* -- expectations ------------------------------------------------------------------------------------------------ */
+
+bool expect_at(const char *file, int line, const char *what, bool holds)
+{
+	if (!holds)
+		fail_at(file, line, "expected %s", what);
+	return holds;
+}
+
+bool expect_eq_at(const char *file, int line, const char *what, u64 seen, u64 expected)
+{
+	if (seen != expected)
+		fail_at(file, line, "%s is %#lx, expected %#lx", what, seen, expected);
+	return seen == expected;
+}
+
+bool expect_errno_at(const char *file, int line, const char *what, long result, int error)
+{
+	int seen = result < 0 ? errno : 0;
+
+	if (seen != error)
+		fail_at(file, line, "%s: %s, expected %s", what, seen ? strerrorname_np(seen) : "success",
+			error ? strerrorname_np(error) : "success");
+	return seen == error;
+}
+
+bool expect_bytes_at(const char *file, int line, const char *what, const void *seen, const void *expected, u32 size)
+{
+	const u8 *a = seen, *b = expected;
+	u32 i;
+
+	for (i = 0; i < size && a[i] == b[i]; i++)
+		;
+	if (i < size)
+		fail_at(file, line, "byte %u of %s is %#x, expected %#x", i, what, a[i], b[i]);
+	return i == size;
+}
+
+/* -- the run ----------------------------------------------------------------------------------------------------- */
+
+static int run_in_process(const struct test *test)
+{
+	int status;
+	pid_t pid;
+
+	if (pipe(skip_reason))
+		return EXIT_FAIL;
+	pid = fork();
+	if (!pid) {
+		alarm(HANG_SECONDS);
+		test->run();
+		exit(has_failed ? EXIT_FAIL : EXIT_PASS);
+	}
+	close(skip_reason[1]);
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return EXIT_FAIL;
+	if (WIFEXITED(status))
+		return WEXITSTATUS(status);
+	diag("%s: ended by signal %d%s", test->name, WTERMSIG(status), WTERMSIG(status) == SIGALRM ? ": it hung" : "");
+	return EXIT_FAIL;
+}
+
+/* Whether it passed or was skipped. */
+static bool run_and_report(const struct test *test, unsigned int number)
+{
+	char reason[256] = "";
+	ssize_t len;
+
+	switch (run_in_process(test)) {
+	case EXIT_PASS:
+		printf("ok %u %s\n", number, test->name);
+		break;
+	case EXIT_SKIP:
+		len = read(skip_reason[0], reason, sizeof(reason) - 1);
+		printf("ok %u %s # SKIP %.*s\n", number, test->name, (int)len, reason);
+		break;
+	default:
+		printf("not ok %u %s\n", number, test->name);
+		close(skip_reason[0]);
+		return false;
+	}
+	close(skip_reason[0]);
+	return true;
+}
+
+int ktap_main(int argc, char **argv, const struct test *tests, unsigned int nr)
+{
+	unsigned int i, bad = 0;
+
+	if (getenv("PITH_DEVICE"))
+		device_path = getenv("PITH_DEVICE");
+	if (argc > 1)
+		device_path = argv[1];
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	printf("TAP version 13\n1..%u\n", nr);
+	for (i = 0; i < nr; i++)
+		bad += !run_and_report(&tests[i], i + 1);
+	return bad ? 1 : 0;
+}
