@@ -78,16 +78,6 @@ struct backend {
 	 * @insn_length: bytes of the instruction that exited, 0 when the hardware does not tell (the caller decodes).
 	 */
 	unsigned int (*insn_length)(struct vcpu *vcpu);
-
-	/** @insn_bytes: bytes that the hardware fetched for the exit (decode assists): how many, 0 none. */
-	unsigned int (*insn_bytes)(struct vcpu *vcpu, u8 *bytes);
-
-	/** @dump: the control structure into the log, once, when the VM is stopped for a broken invariant. */
-	void (*describe_failure)(struct vcpu *vcpu);
-
-	/** @has_xsaves etc.: CPUID bits this backend can give a guest beyond those the host has. */
-	bool virtual_nmi; /* hardware tracks NMI blocking */
-	u32 hypercall_opcode; /* 0F 01 xx: the xx of VMCALL or VMMCALL */
 };
 
 extern struct backend backend;

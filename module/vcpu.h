@@ -89,9 +89,9 @@ struct event {
 struct msr_state {
 	u64 star, lstar, cstar, sfmask, kernel_gs_base;
 	u64 sysenter_cs, sysenter_esp, sysenter_eip;
-	u64 pat, tsc_aux, tsc_adjust, spec_ctrl, misc_enable, apic_base, mtrr_def_type;
+	u64 pat, tsc_aux, tsc_adjust, misc_enable, apic_base, mtrr_def_type;
 	u64 mtrr_fixed[11], mtrr_var[16];
-	u64 mcg_status, mcg_cap, mcg_ctl;
+	u64 mcg_status, mcg_cap;
 	u64 bios_sign, smi_count, debugctl;
 };
 
@@ -132,10 +132,8 @@ struct vcpu {
 	u64 cr0, cr2, cr3, cr4, efer; /* as the guest sees them */
 	u32 shadow; /* SHADOW_* */
 	struct event event;
-	struct event complete; /* event cut off by the last exit, until it is looked at */
 	u8 nmi_pending; /* 0, 1, 2 */
 	s16 user_interrupt; /* KVM_INTERRUPT's vector, or -1 */
-	bool window_wanted; /* an interrupt waits for the interrupt window */
 
 	u32 id; /* APIC id */
 	unsigned int index; /* in vm->vcpus */
@@ -154,14 +152,12 @@ struct vcpu {
 	/* FPU */
 	struct fpu_area *fpu; /* the guest's XSAVE image */
 	u64 xcr0, supported_xcr0;
-	u64 host_xcr0;
 	u32 host_pkru;
 
 	/* CPUID as the client set it */
 	struct kvm_cpuid_entry2 *cpuid;
 	int nr_cpuid;
 	u8 maxphyaddr;
-	bool has_pcid, has_1gb; /* often asked bits of it */
 	u64 cr4_reserved; /* bits of CR4 that the guest's CPUID does not grant */
 	u64 efer_allowed;
 
@@ -181,7 +177,7 @@ struct vcpu {
 	sigset_t sigset;
 	bool sigset_active;
 	struct {
-		u64 exits, entries, halts, slices, user_exits, faults, mmio, pio, irqs_injected;
+		u64 exits, halts, slices, user_exits, faults, mmio, pio, irqs_injected;
 	} stat;
 };
 

@@ -35,7 +35,6 @@ struct vm {
 	u64 x2apic_api; /* KVM_X2APIC_API_* in force */
 
 	unsigned int nr_vcpus;
-	unsigned int max_vcpus;
 	u32 boot_vcpu_id;
 	struct vcpu *vcpus[VM_MAX_VCPUS];
 

@@ -109,7 +109,7 @@ static int highest_vector(const struct lapic *lapic, u32 base)
 	return -1;
 }
 
-#define IRR_WORD(n) reg(lapic, LAPIC_IRR + (n) * REGISTER_STEP)
+#define IRR_WORD(n) reg(lapic, LAPIC_IRR + REGISTER_STEP * (n))
 
 static __always_inline bool any_request(const struct lapic *lapic)
 {

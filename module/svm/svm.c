@@ -194,16 +194,6 @@ static void svm_cpuid_changed(struct vcpu *vcpu)
 {
 }
 
-static unsigned int svm_insn_bytes(struct vcpu *vcpu, u8 *bytes)
-{
-	const struct vmcb_control_area *control = &to_vmcb(vcpu)->control;
-
-	if (!(svm_features & SVM_FEATURE_DECODE_ASSISTS) || control->exit_code != SVM_EXIT_NPF)
-		return 0;
-	memcpy(bytes, control->insn_bytes, sizeof(control->insn_bytes));
-	return min_t(unsigned int, control->insn_len, sizeof(control->insn_bytes));
-}
-
 const struct backend svm_backend = {
 	.name = "AMD SVM",
 	.setup = svm_setup,
@@ -223,7 +213,4 @@ const struct backend svm_backend = {
 	.set_windows = svm_set_windows,
 	.flush_tlb = svm_flush_tlb,
 	.insn_length = svm_insn_length,
-	.insn_bytes = svm_insn_bytes,
-	.describe_failure = svm_describe_failure,
-	.hypercall_opcode = 0xd9,
 };

@@ -248,7 +248,7 @@ static void check_guest(const struct guest_view *guest)
  */
 void vmx_describe_failure(struct vcpu *vcpu)
 {
-	static DEFINE_RATELIMIT_STATE(limit, 10 * HZ, 3);
+	static DEFINE_RATELIMIT_STATE(limit, 60 * HZ, 3);
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
 	struct guest_view guest;
 

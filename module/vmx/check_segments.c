@@ -81,7 +81,7 @@ static void check_code(const struct guest_view *guest)
 	u32 ar = guest->seg[SEG_CS].ar, dpl = VMX_AR_DPL(ar), ss_dpl = VMX_AR_DPL(guest->seg[SEG_SS].ar);
 	u8 cs_type = type(guest, SEG_CS);
 
-	require(SEG_CS, "AR_BYTES", ar, "CS is usable", usable(guest, SEG_CS));
+	check_common_rights(guest, SEG_CS);
 	require(SEG_CS, "AR_BYTES", ar, "the type of CS is accessed code, or 3",
 		cs_type == 3 || (cs_type & (TYPE_CODE | VMX_AR_TYPE_ACCESSES_MASK)) == 9);
 	if (cs_type == 3)
@@ -98,9 +98,11 @@ static void check_stack(const struct guest_view *guest)
 {
 	u32 ar = guest->seg[SEG_SS].ar;
 
-	if (usable(guest, SEG_SS))
+	if (usable(guest, SEG_SS)) {
+		check_common_rights(guest, SEG_SS);
 		require(SEG_SS, "AR_BYTES", ar, "the type of SS is 3 or 7",
 			type(guest, SEG_SS) == 3 || type(guest, SEG_SS) == 7);
+	}
 	if (type(guest, SEG_CS) == 3 || !(guest->cr0 & X86_CR0_PE))
 		require(SEG_SS, "AR_BYTES", ar, "with CR0.PE 0 or CS of type 3 the DPL of SS is 0", !VMX_AR_DPL(ar));
 }
@@ -109,6 +111,7 @@ static void check_data(const struct guest_view *guest, enum segment seg)
 {
 	u8 t = type(guest, seg);
 
+	check_common_rights(guest, seg);
 	require(seg, "AR_BYTES", guest->seg[seg].ar, "a data segment is accessed", t & VMX_AR_TYPE_ACCESSES_MASK);
 	require(seg, "AR_BYTES", guest->seg[seg].ar, "code in a data segment register is readable",
 		!(t & TYPE_CODE) || (t & TYPE_READABLE));
@@ -121,9 +124,11 @@ static void check_system(const struct guest_view *guest)
 	require(SEG_TR, "SELECTOR", guest->seg[SEG_TR].selector, "TI of TR is 0",
 		!(guest->seg[SEG_TR].selector & SELECTOR_TI));
 	require(SEG_TR, "AR_BYTES", tr, "TR is usable", usable(guest, SEG_TR));
-	require(SEG_TR, "AR_BYTES", tr, "the type of TR is a busy TSS, in IA-32e mode 11",
-		type(guest, SEG_TR) == 11 || (type(guest, SEG_TR) == 3 && !guest->ia32e));
-	check_common_rights(guest, SEG_TR);
+	if (usable(guest, SEG_TR)) {
+		require(SEG_TR, "AR_BYTES", tr, "the type of TR is a busy TSS, in IA-32e mode 11",
+			type(guest, SEG_TR) == 11 || (type(guest, SEG_TR) == 3 && !guest->ia32e));
+		check_common_rights(guest, SEG_TR);
+	}
 	if (!usable(guest, SEG_LDTR))
 		return;
 	require(SEG_LDTR, "SELECTOR", guest->seg[SEG_LDTR].selector, "TI of LDTR is 0",
@@ -142,12 +147,12 @@ void check_segments(const struct guest_view *guest)
 		check_v8086(guest);
 		return;
 	}
+	require(SEG_CS, "AR_BYTES", guest->seg[SEG_CS].ar, "CS is usable", usable(guest, SEG_CS));
+	if (usable(guest, SEG_CS))
+		check_code(guest);
+	check_stack(guest);
 	for (seg = SEG_ES; seg <= SEG_GS; seg++) {
-		if (seg == SEG_CS || usable(guest, seg))
-			check_common_rights(guest, seg);
 		if (seg != SEG_CS && seg != SEG_SS && usable(guest, seg))
 			check_data(guest, seg);
 	}
-	check_code(guest);
-	check_stack(guest);
 }

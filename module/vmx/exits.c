@@ -261,9 +261,3 @@ unsigned int vmx_insn_length(struct vcpu *vcpu)
 {
 	return to_vmx(vcpu)->exit.length;
 }
-
-/* VMX tells lengths, but no bytes. */
-unsigned int vmx_insn_bytes(struct vcpu *vcpu, u8 *bytes)
-{
-	return 0;
-}

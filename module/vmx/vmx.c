@@ -98,8 +98,4 @@ const struct backend vmx_backend = {
 	.set_windows = vmx_set_windows,
 	.flush_tlb = vmx_flush_tlb,
 	.insn_length = vmx_insn_length,
-	.insn_bytes = vmx_insn_bytes,
-	.describe_failure = vmx_describe_failure,
-	.virtual_nmi = true,
-	.hypercall_opcode = 0xc1,
 };

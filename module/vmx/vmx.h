@@ -116,7 +116,6 @@ void vmx_enter(struct vcpu *vcpu);
 /* exits.c */
 enum next vmx_handle_exit(struct vcpu *vcpu);
 unsigned int vmx_insn_length(struct vcpu *vcpu);
-unsigned int vmx_insn_bytes(struct vcpu *vcpu, u8 *bytes);
 
 /* events.c */
 void vmx_inject(struct vcpu *vcpu);
