@@ -89,7 +89,7 @@ struct event {
 struct msr_state {
 	u64 star, lstar, cstar, sfmask, kernel_gs_base;
 	u64 sysenter_cs, sysenter_esp, sysenter_eip;
-	u64 pat, tsc_aux, tsc_adjust, misc_enable, apic_base, mtrr_def_type;
+	u64 pat, tsc_aux, tsc_adjust, spec_ctrl, misc_enable, apic_base, mtrr_def_type;
 	u64 mtrr_fixed[11], mtrr_var[16];
 	u64 mcg_status, mcg_cap;
 	u64 bios_sign, smi_count, debugctl;

@@ -40,7 +40,6 @@ struct vm {
 
 	bool bugged; /* an invariant broke: every ioctl answers -EIO */
 	u64 tsc_origin; /* host TSC at which the guest's TSC was 0 */
-	void *backend; /* the vendor's own */
 };
 
 long vm_create(unsigned long type);

@@ -169,7 +169,7 @@ static void test_lapic_state(void)
 	machine_start(&m, 0, guest_state);
 	machine_expect(&m, 0, 1);
 	expect_eq(m.vcpu[0].run->apic_base, LAPIC_BASE | 0x900); /* enabled, bootstrap processor */
-	expect(!ioctl(m.vcpu[0].fd, KVM_GET_LAPIC, &state));
+	expect_errno(ioctl(m.vcpu[0].fd, KVM_GET_LAPIC, &state), 0);
 	memcpy(&irr, state.regs + APIC_IRR + (VECTOR_B >> 5) * 16, sizeof(irr));
 	expect_eq(irr, 1u << (VECTOR_B & 31));
 	/* The interrupt that is requested moves to another machine with the state. */
@@ -177,7 +177,7 @@ static void test_lapic_state(void)
 	m.vcpu[0].run->immediate_exit = 1; /* to end the OUT */
 	expect_errno(ioctl(m.vcpu[0].fd, KVM_RUN, 0), EINTR);
 	expect(!ioctl(m.vcpu[0].fd, KVM_GET_REGS, &regs) && !ioctl(n.vcpu[0].fd, KVM_SET_REGS, &regs));
-	expect(!ioctl(n.vcpu[0].fd, KVM_SET_LAPIC, &state));
+	expect_errno(ioctl(n.vcpu[0].fd, KVM_SET_LAPIC, &state), 0);
 	machine_expect(&n, 0, 2);
 	machine_destroy(&m);
 	machine_destroy(&n);
@@ -247,15 +247,15 @@ static void test_pit_state(void)
 	expect_errno(ioctl(m.vm, KVM_GET_PIT2, &state), ENXIO);
 	expect_errno(ioctl(m.vm, KVM_SET_PIT2, &state), ENXIO);
 	expect_errno(ioctl(m.vm, KVM_REINJECT_CONTROL, &control), ENXIO);
-	expect(!ioctl(m.vm, KVM_CREATE_PIT2, &config));
+	expect_errno(ioctl(m.vm, KVM_CREATE_PIT2, &config), 0);
 	expect_errno(ioctl(m.vm, KVM_CREATE_PIT2, &config), EEXIST);
 	machine_start(&m, 0, guest_pit_by_pic);
 	machine_expect(&m, 0, 1);
-	expect(!ioctl(m.vm, KVM_GET_PIT2, &state));
+	expect_errno(ioctl(m.vm, KVM_GET_PIT2, &state), 0);
 	expect_eq(state.channels[0].count, 1193);
 	expect_eq(state.channels[0].mode, 2);
-	expect(!ioctl(m.vm, KVM_SET_PIT2, &state));
-	expect(!ioctl(m.vm, KVM_REINJECT_CONTROL, &control));
+	expect_errno(ioctl(m.vm, KVM_SET_PIT2, &state), 0);
+	expect_errno(ioctl(m.vm, KVM_REINJECT_CONTROL, &control), 0);
 	machine_destroy(&m);
 }
 
@@ -265,12 +265,12 @@ static void test_irqchip_state(void)
 	struct kvm_irqchip chip = { .chip_id = KVM_IRQCHIP_IOAPIC };
 	struct kvm_lapic_state lapic;
 
-	expect(!ioctl(m.vm, KVM_GET_IRQCHIP, &chip));
+	expect_errno(ioctl(m.vm, KVM_GET_IRQCHIP, &chip), 0);
 	expect(chip.chip.ioapic.base_address == IOAPIC_BASE && chip.chip.ioapic.redirtbl[3].fields.mask);
 	chip.chip.ioapic.redirtbl[3].bits = 0xff00000000000000ull | ENTRY_MASKED | VECTOR_A;
-	expect(!ioctl(m.vm, KVM_SET_IRQCHIP, &chip));
+	expect_errno(ioctl(m.vm, KVM_SET_IRQCHIP, &chip), 0);
 	memset(&chip.chip, 0, sizeof(chip.chip));
-	expect(!ioctl(m.vm, KVM_GET_IRQCHIP, &chip));
+	expect_errno(ioctl(m.vm, KVM_GET_IRQCHIP, &chip), 0);
 	expect_eq(chip.chip.ioapic.redirtbl[3].bits, 0xff00000000000000ull | ENTRY_MASKED | VECTOR_A);
 	chip.chip_id = KVM_IRQCHIP_PIC_SLAVE;
 	expect(!ioctl(m.vm, KVM_GET_IRQCHIP, &chip) && !ioctl(m.vm, KVM_SET_IRQCHIP, &chip));
@@ -405,7 +405,7 @@ static void test_init_sipi(void)
 	memcpy(low_memory + 0x3000, real_mode_code, sizeof(real_mode_code));
 	low_memory[0x500] = 0;
 	machine_start(&m, 0, guest_starter);
-	expect(!ioctl(m.vcpu[1].fd, KVM_SET_MP_STATE, &state));
+	expect_errno(ioctl(m.vcpu[1].fd, KVM_SET_MP_STATE, &state), 0);
 	pthread_create(&second, NULL, run_second, &m);
 	machine_expect(&m, 0, 1);
 	/* It sleeps for good soon: take it out. */
@@ -450,7 +450,7 @@ static void test_user_interrupt(void)
 	expect(machine_run(&m, 0) == -1 && run_page->exit_reason == KVM_EXIT_IRQ_WINDOW_OPEN);
 	expect(run_page->if_flag && run_page->ready_for_interrupt_injection);
 	run_page->request_interrupt_window = 0;
-	expect(!ioctl(m.vcpu[0].fd, KVM_INTERRUPT, &interrupt));
+	expect_errno(ioctl(m.vcpu[0].fd, KVM_INTERRUPT, &interrupt), 0);
 	machine_expect(&m, 0, 1);
 	machine_expect(&m, 0, 3);
 	expect_eq(run_page->cr8, 5);

@@ -51,7 +51,7 @@ write_bochsrc()
 		clock: sync=$clock
 		com1: enabled=1, $console
 		com2: enabled=1, mode=file, dev=$tmp/control
-		log: ${emulator_log:=$tmp/emulator}
+		log: $bochs_log
 		panic: action=fatal
 		error: action=$errors
 		info: action=ignore
@@ -62,6 +62,7 @@ write_bochsrc()
 start_bochs()
 {
 	build_cd >"$tmp/cd.log" 2>&1 || die "cannot make a boot CD: $(tail -n 1 "$tmp/cd.log")"
+	bochs_log=${emulator_log:-$tmp/emulator}
 	write_bochsrc
 	setpriv --pdeathsig KILL "$cache/bochs/bochs" -q -f "$tmp/bochsrc" \
 		</dev/null >"$tmp/bochs.out" 2>&1 3>&- 4>&- &
@@ -71,12 +72,12 @@ start_bochs()
 # A reset of L1 is a panic to Bochs.
 was_reset_bochs()
 {
-	grep -q '3rd exception with no resolution' "$emulator_log"
+	grep -q '3rd exception with no resolution' "$bochs_log"
 }
 
 last_words_bochs()
 {
-	grep -aoh '>>PANIC<<.*' "$emulator_log" "$tmp/bochs.out" || tail -n 1 "$tmp/bochs.out"
+	grep -aohm 1 '>>PANIC<<.*' "$bochs_log" "$tmp/bochs.out" || tail -n 1 "$tmp/bochs.out"
 }
 
 # Bochs cannot be asked without its debugger.

@@ -2,6 +2,7 @@
 # What the lab's programs share. Sourced, never run.
 
 set -euo pipefail
+PATH=$PATH:/usr/sbin:/sbin
 
 lab_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${PITH_LAB:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/pith-lab}
@@ -30,4 +31,10 @@ usage()
 pack()
 {
 	find . -mindepth 1 -print0 | sort -z | cpio --null --create --format=newc --owner=0:0 --reproducible --quiet
+}
+
+# module_files ROOT RELEASE NAME: the files to load for module NAME of the kernel below ROOT, in order.
+module_files()
+{
+	modprobe -d "$1" -S "$2" -C /dev/null --show-depends "$3" | sed -n 's/^insmod \(\S*\).*/\1/p'
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define CPUID_ENTRIES 256
 #define STUB_SIZE 8
@@ -167,6 +168,17 @@ struct guest *guest_create(enum guest_mode mode)
 	guest_create_vcpu(g);
 	guest_set_mode(g, mode, false);
 	return g;
+}
+
+void guest_destroy(struct guest *g)
+{
+	if (g->run)
+		munmap(g->run, ioctl(g->device, KVM_GET_VCPU_MMAP_SIZE, 0));
+	close(g->vcpu);
+	close(g->vm);
+	close(g->device);
+	munmap(g->memory, GUEST_MEMORY_SIZE);
+	free(g);
 }
 
 /* -- state ------------------------------------------------------------------------------------------------------- */

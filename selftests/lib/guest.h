@@ -166,6 +166,7 @@ struct guest *guest_create_vm(void);
 void guest_create_vcpu(struct guest *g);
 /* Both, and in a mode. */
 struct guest *guest_create(enum guest_mode mode);
+void guest_destroy(struct guest *g);
 
 void guest_add_memory(struct guest *g, u32 slot, u64 gpa, void *start, u64 size, u32 flags);
 
