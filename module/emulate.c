@@ -168,6 +168,20 @@ struct piece {
 
 #define MAX_PIECES 4
 
+/*
+ * The CPU has just walked the guest's page tables for the operand and told where it ended, so there is no need to walk
+ * them again. Only for an instruction with one memory operand, and only for the byte that faulted.
+ */
+static int translate_operand(struct vcpu *vcpu, u64 linear, u32 access, u64 *gpa, struct exception *exception)
+{
+	const struct mmio *mmio = &vcpu->mmio;
+
+	if (!mmio->gpa_known || offset_in_page(linear) != offset_in_page(mmio->gpa))
+		return vcpu_translate(vcpu, linear, access, gpa, exception);
+	*gpa = mmio->gpa;
+	return WALK_OK;
+}
+
 /* Translates an access before anything of it happens; a fault anywhere in it leaves no trace. */
 static enum insn_result split(struct vcpu *vcpu, u64 linear, unsigned int size, u32 access, struct piece *pieces,
 			      unsigned int *nr, struct exception *exception)
@@ -179,7 +193,7 @@ static enum insn_result split(struct vcpu *vcpu, u64 linear, unsigned int size, 
 
 		len = min_t(unsigned int, size, PAGE_SIZE - offset_in_page(linear));
 		len = min(len, 8u);
-		switch (vcpu_translate(vcpu, linear, access, &piece->gpa, exception)) {
+		switch (translate_operand(vcpu, linear, access, &piece->gpa, exception)) {
 		case WALK_FAULT:
 			return INSN_EXCEPTION;
 		case WALK_UNREADABLE:
@@ -375,16 +389,6 @@ static int next_write(struct vcpu *vcpu)
 	return NEXT_USER;
 }
 
-static int read_answered(struct vcpu *vcpu)
-{
-	struct mmio *mmio = &vcpu->mmio;
-	struct mmio_fragment *f = &mmio->reads[mmio->nr_reads];
-
-	memcpy(f->data, vcpu->run->mmio.data, f->len);
-	mmio->nr_reads++;
-	return emulate_instruction(vcpu);
-}
-
 /* -- the instruction --------------------------------------------------------------------------------------------- */
 
 static enum insn_result execute(struct attempt *a, const struct insn *insn)
@@ -406,20 +410,17 @@ static enum insn_result execute(struct attempt *a, const struct insn *insn)
 	return result;
 }
 
-enum next emulate_instruction(struct vcpu *vcpu)
+static int read_answered(struct vcpu *vcpu);
+
+/* Tries the decoded instruction, for the first time or with the client's answer. */
+static enum next execute_instruction(struct vcpu *vcpu)
 {
 	struct mmio *mmio = &vcpu->mmio;
 	enum insn_result result;
 	struct attempt a;
-	struct insn insn;
-	enum next next;
 
-	if (!vcpu_decode(vcpu, &insn, &next)) {
-		mmio->nr_reads = 0;
-		return next;
-	}
 	attempt_init(&a, vcpu);
-	result = execute(&a, &insn);
+	result = execute(&a, &mmio->insn);
 	/* Iterations that were committed count, whatever ended the last one. */
 	vcpu->changed |= STATE_RIP | STATE_RSP | STATE_RFLAGS;
 	switch (result) {
@@ -432,13 +433,49 @@ enum next emulate_instruction(struct vcpu *vcpu)
 		vcpu_raise(vcpu, &a.machine.exception);
 		return NEXT_ENTER;
 	case INSN_PENDING:
+		mmio->rip = vcpu_rip(vcpu);
 		ask_client(vcpu, &mmio->reads[mmio->nr_reads], false);
 		vcpu->complete_user = read_answered;
 		return NEXT_USER;
 	case INSN_UNHANDLED:
 		break;
 	}
-	return exit_emulation_failure(vcpu, insn.bytes, insn.length);
+	return exit_emulation_failure(vcpu, mmio->insn.bytes, mmio->insn.length);
+}
+
+static int read_answered(struct vcpu *vcpu)
+{
+	struct mmio *mmio = &vcpu->mmio;
+	struct mmio_fragment *f = &mmio->reads[mmio->nr_reads];
+
+	if (vcpu_rip(vcpu) != mmio->rip)
+		return NEXT_ENTER;
+	memcpy(f->data, vcpu->run->mmio.data, f->len);
+	mmio->nr_reads++;
+	return execute_instruction(vcpu);
+}
+
+/* PUSH and POP of a memory operand have a second one, the stack. */
+static bool has_one_operand(const struct insn *insn)
+{
+	return insn->memory && insn->encoding == INSN_LEGACY &&
+	       !(insn->map == INSN_MAP_ONE_BYTE && (insn->opcode == 0x8f || insn->opcode == 0xff));
+}
+
+/* Executes the instruction at RIP, which touched memory that only software can answer. */
+static enum next emulate_instruction(struct vcpu *vcpu, u64 gpa, u32 access)
+{
+	struct mmio *mmio = &vcpu->mmio;
+	enum next next;
+
+	mmio->nr_reads = 0;
+	mmio->nr_writes = 0;
+	mmio->next_write = 0;
+	if (!vcpu_decode(vcpu, &mmio->insn, &next))
+		return next;
+	mmio->gpa = gpa;
+	mmio->gpa_known = !(access & ACCESS_WALK) && has_one_operand(&mmio->insn);
+	return execute_instruction(vcpu);
 }
 
 enum next exit_memory_fault(struct vcpu *vcpu, u64 gpa, u32 access)
@@ -453,10 +490,7 @@ enum next exit_memory_fault(struct vcpu *vcpu, u64 gpa, u32 access)
 		return NEXT_ENTER;
 	if (r < 0)
 		return r;
-	vcpu->mmio.nr_reads = 0;
-	vcpu->mmio.nr_writes = 0;
-	vcpu->mmio.next_write = 0;
-	return emulate_instruction(vcpu);
+	return emulate_instruction(vcpu, gpa, access);
 }
 
 /* -- SMSW, LMSW -------------------------------------------------------------------------------------------------- */
@@ -475,53 +509,91 @@ static u64 effective_address(struct vcpu *vcpu, const struct insn *insn)
 	return insn->address_size == 8 ? address : address & GENMASK_ULL(insn->address_size * 8 - 1, 0);
 }
 
-/* LMSW from memory: two bytes at its operand. */
-static bool read_msw(struct vcpu *vcpu, const struct insn *insn, u16 *value, enum next *next)
+/* The operand in memory, checked by its segment. Outside of the slice: it is about to be accessed. */
+static bool msw_operand(struct vcpu *vcpu, const struct insn *insn, bool write, u64 *linear, enum next *next)
 {
 	struct exception exception;
-	struct attempt a;
-	u64 linear;
 
-	if (insn->mod == 3) {
-		*value = vcpu_read_gpr(vcpu, insn->rm);
-		return true;
-	}
 	*next = NEXT_SLOW;
 	if (vcpu->in_slice)
 		return false;
-	attempt_init(&a, vcpu);
 	*next = NEXT_ENTER;
 	vcpu->mmio.nr_reads = 0;
 	vcpu->mmio.next_read = 0;
-	switch (emulate_linear(vcpu, insn->segment, effective_address(vcpu, insn), 2, false, &linear, &exception)) {
-	case INSN_DONE:
-		break;
-	default:
-		vcpu_raise(vcpu, &exception);
-		return false;
-	}
-	switch (read_linear(&a, linear, value, 2, false)) {
-	case INSN_DONE:
+	vcpu->mmio.nr_writes = 0;
+	vcpu->mmio.next_write = 0;
+	vcpu->mmio.gpa_known = false;
+	if (emulate_linear(vcpu, insn->segment, effective_address(vcpu, insn), 2, write, linear, &exception) ==
+	    INSN_DONE)
 		return true;
-	case INSN_EXCEPTION:
-		vcpu_raise(vcpu, &a.machine.exception);
-		return false;
-	default:
-		*next = exit_emulation_failure(vcpu, insn->bytes, insn->length);
-		return false;
+	vcpu_raise(vcpu, &exception);
+	return false;
+}
+
+/* An access to the operand that did not succeed. A device cannot be asked here: nobody keeps its status word there. */
+static enum next msw_access_failed(struct vcpu *vcpu, const struct insn *insn, enum insn_result result,
+				   const struct exception *exception)
+{
+	if (result != INSN_EXCEPTION)
+		return exit_emulation_failure(vcpu, insn->bytes, insn->length);
+	vcpu_raise(vcpu, exception);
+	return NEXT_ENTER;
+}
+
+static enum next emulate_lmsw(struct vcpu *vcpu, const struct insn *insn)
+{
+	enum insn_result result;
+	struct attempt a;
+	enum next next;
+	u64 linear;
+	u16 value;
+
+	if (insn->mod == 3)
+		return exit_lmsw(vcpu, vcpu_read_gpr(vcpu, insn->rm));
+	if (!msw_operand(vcpu, insn, false, &linear, &next))
+		return next;
+	attempt_init(&a, vcpu);
+	result = read_linear(&a, linear, &value, 2, false);
+	if (result != INSN_DONE)
+		return msw_access_failed(vcpu, insn, result, &a.machine.exception);
+	return exit_lmsw(vcpu, value);
+}
+
+/* To a register SMSW gives as much of CR0 as the operand size says, to memory always two bytes. SDM, "SMSW". */
+static enum next emulate_smsw(struct vcpu *vcpu, const struct insn *insn)
+{
+	enum insn_result result;
+	struct attempt a;
+	enum next next;
+	u64 linear, old;
+
+	vcpu_know(vcpu, STATE_CR0);
+	vcpu->insn_len = insn->length;
+	if (insn->mod == 3) {
+		old = vcpu_read_gpr(vcpu, insn->rm);
+		vcpu_write_gpr(vcpu, insn->rm,
+			       insn->operand_size == 2 ? (old & ~0xffffull) | (vcpu->cr0 & 0xffff) : vcpu->cr0);
+		vcpu_advance(vcpu);
+		return NEXT_ENTER;
 	}
+	if (!msw_operand(vcpu, insn, true, &linear, &next))
+		return next;
+	attempt_init(&a, vcpu);
+	result = write_linear(&a, linear, &vcpu->cr0, 2);
+	if (result != INSN_DONE)
+		return msw_access_failed(vcpu, insn, result, &a.machine.exception);
+	vcpu_advance(vcpu);
+	return next_write(vcpu);
 }
 
 enum next emulate_msw(struct vcpu *vcpu, const struct insn *insn)
 {
-	enum next next;
-	u16 value;
-
-	/* ModRM.reg: 4 SMSW, 6 LMSW. SMSW is never intercepted: CR0 reads as the guest's own. */
-	if ((insn->reg & 7) == 6) {
-		if (!read_msw(vcpu, insn, &value, &next))
-			return next;
-		return exit_lmsw(vcpu, value);
+	/* ModRM.reg: 4 SMSW, 6 LMSW. */
+	switch (insn->reg & 7) {
+	case 4:
+		return emulate_smsw(vcpu, insn);
+	case 6:
+		return emulate_lmsw(vcpu, insn);
 	}
 	return exit_emulation_failure(vcpu, insn->bytes, insn->length);
 }

@@ -13,13 +13,7 @@
  */
 bool vcpu_decode(struct vcpu *vcpu, struct insn *insn, enum next *next);
 
-/**
- * emulate_instruction - executes the instruction at RIP, one that touched memory without RAM behind it
- * Context: outside of the slice; may sleep. Returns enum next.
- */
-enum next emulate_instruction(struct vcpu *vcpu);
-
-/* SMSW, LMSW and INVLPG share an opcode (0F 01) on CPUs that do not say which of their operands was used. */
+/* SMSW and LMSW (0F 01), on CPUs that do not say what their operand was. */
 enum next emulate_msw(struct vcpu *vcpu, const struct insn *insn);
 
 /**

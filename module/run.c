@@ -146,10 +146,15 @@ static __always_inline enum next enter_once(struct vcpu *vcpu)
 	else if (unlikely(READ_ONCE(vcpu->requests)))
 		next = answer_requests(vcpu);
 	if (likely(next == NEXT_ENTER)) {
+		guest_timing_enter_irqoff();
 		backend.enter(vcpu);
-		vcpu->stat.exits++;
 	}
 	WRITE_ONCE(vcpu->mode, OUTSIDE_GUEST);
+	/* The interrupt that ended the guest comes now; if it is the tick, it finds the guest's time, not the host's. */
+	local_irq_enable();
+	vcpu->stat.exits++;
+	local_irq_disable();
+	guest_timing_exit_irqoff();
 	local_irq_enable();
 	return next;
 }

@@ -104,6 +104,10 @@ struct mmio_fragment {
 };
 
 struct mmio {
+	struct insn insn; /* decoded once, however often it is tried */
+	u64 rip; /* of it: a client that moved RIP meanwhile has given it up */
+	u64 gpa; /* where the CPU says that its memory operand is, if gpa_known */
+	bool gpa_known;
 	struct mmio_fragment reads[MMIO_MAX_FRAGMENTS], writes[MMIO_MAX_FRAGMENTS];
 	u8 nr_reads; /* answered so far in this instruction */
 	u8 next_read; /* how many of these the present try has used */

@@ -292,40 +292,64 @@ static void test_irqfd(void)
 	close(pending);
 }
 
+static u32 resample_entry;
+
 static void guest_resample(void)
 {
 	apic_enable();
 	outb(0x21, 0xff);
-	ioapic_set_entry(20, ENTRY_LEVEL | VECTOR_A, 0);
+	ioapic_set_entry(20, resample_entry, 0);
 	sync_host(1);
 	wait_for(VECTOR_A, 1);
 	open_window();
 	sync_host(taken[0][VECTOR_A]);
 	open_window();
 	sync_host(taken[0][VECTOR_A]);
+	ioapic_set_entry(20, resample_entry | ENTRY_MASKED, 0);
+	sync_host(3);
+	ioapic_set_entry(20, resample_entry, 0);
+	open_window();
+	sync_host(taken[0][VECTOR_A]);
 }
 
-static void test_irqfd_resample(void)
+static void resample(u32 entry)
 {
 	struct machine m = machine_create(1, WITH_CHIPS);
-	int fd = new_eventfd(), resample = new_eventfd(), fd2 = new_eventfd(), resample2 = new_eventfd();
+	int fd = new_eventfd(), ended = new_eventfd(), fd2 = new_eventfd(), ended2 = new_eventfd();
 
 	x2apic = true;
+	resample_entry = entry;
 	machine_start(&m, 0, guest_resample);
 	machine_expect(&m, 0, 1);
-	expect_errno(assign_irqfd(&m, fd, 20, KVM_IRQFD_FLAG_RESAMPLE, resample), 0);
-	expect_errno(assign_irqfd(&m, fd2, 20, KVM_IRQFD_FLAG_RESAMPLE, resample2), 0);
+	expect_errno(assign_irqfd(&m, fd, 20, KVM_IRQFD_FLAG_RESAMPLE, ended), 0);
+	expect_errno(assign_irqfd(&m, fd2, 20, KVM_IRQFD_FLAG_RESAMPLE, ended2), 0);
 	eventfd_write(fd, 1);
 	machine_expect(&m, 0, 1); /* one interrupt only: its EOI lowered the line */
-	expect(events(resample) == 1 && events(resample2) == 1);
+	expect(events(ended) == 1 && events(ended2) == 1);
 	eventfd_write(fd2, 1);
 	machine_expect(&m, 0, 2);
-	expect(events(resample) == 1 && events(resample2) == 1);
+	expect(events(ended) == 1 && events(ended2) == 1);
+	machine_expect(&m, 0, 3);
+	eventfd_write(fd, 1); /* while the pin is masked; the last deassign lowers it */
+	expect_errno(assign_irqfd(&m, fd, 20, KVM_IRQFD_FLAG_DEASSIGN, 0), 0);
+	expect_errno(assign_irqfd(&m, fd2, 20, KVM_IRQFD_FLAG_DEASSIGN, 0), 0);
+	machine_expect(&m, 0, 2);
+	expect(events(ended) == 0 && events(ended2) == 0);
 	machine_destroy(&m);
 	close(fd);
 	close(fd2);
-	close(resample);
-	close(resample2);
+	close(ended);
+	close(ended2);
+}
+
+static void test_irqfd_resample_level(void)
+{
+	resample(ENTRY_LEVEL | VECTOR_A);
+}
+
+static void test_irqfd_resample_edge(void)
+{
+	resample(VECTOR_A);
 }
 
 /* An ioeventfd that is an irqfd, whose resample eventfd is an irqfd: each is signalled where the other's lock is held. */
@@ -436,7 +460,8 @@ static const struct test tests[] = {
 	{ "signal_msi", test_signal_msi },
 	{ "routing", test_routing },
 	{ "irqfd", test_irqfd },
-	{ "irqfd_resample", test_irqfd_resample },
+	{ "irqfd_resample_level", test_irqfd_resample_level },
+	{ "irqfd_resample_edge", test_irqfd_resample_edge },
 	{ "eventfd_chain", test_eventfd_chain },
 	{ "ioeventfd", test_ioeventfd },
 	{ "without_chips", test_without_chips },

@@ -89,15 +89,17 @@ static void note_tsc(unsigned int vector)
 
 static void guest_timer(void)
 {
-	u32 first;
+	u32 first, second;
 
 	apic_enable();
 	apic_write(APIC_TDCR, 0xb);
 	apic_write(APIC_LVT_TIMER, VECTOR_A);
-	apic_write(APIC_TMICT, 2000000);
+	apic_write(APIC_TMICT, 2000000000);
 	first = apic_read(APIC_TMCCT);
+	second = apic_read(APIC_TMCCT);
+	apic_write(APIC_TMICT, 2000000);
 	wait_for(VECTOR_A, 1);
-	sync_host(first && first <= 2000000 && !apic_read(APIC_TMCCT) ? 1 : 99);
+	sync_host(first < 2000000000 && second && second < first && !apic_read(APIC_TMCCT) ? 1 : 99);
 
 	apic_write(APIC_LVT_TIMER, LVT_PERIODIC | VECTOR_A);
 	apic_write(APIC_TMICT, 1000000);
@@ -216,6 +218,48 @@ static void guest_pit_by_ioapic(void)
 	outb(0x40, 0x09);
 	wait_for(VECTOR_A, taken[0][VECTOR_A] + 1);
 	sync_host(1);
+}
+
+/* With interrupts off for 20 periods and on for 10, by the local APIC's clock. */
+static u32 blocked_ns, open_ns;
+
+static u32 now_ns(void)
+{
+	return ~0u - apic_read(APIC_TMCCT);
+}
+
+static void guest_pit_late(void)
+{
+	apic_enable();
+	pic_init(0xfe);
+	apic_write(APIC_TDCR, 0xb);
+	apic_write(APIC_LVT_TIMER, LVT_MASKED | VECTOR_A);
+	pit_periodic(11932); /* 10 ms */
+	apic_write(APIC_TMICT, ~0u);
+	while (now_ns() < 200000000)
+		;
+	blocked_ns = now_ns();
+	while (now_ns() - blocked_ns < 100000000)
+		open_window();
+	open_ns = now_ns() - blocked_ns;
+	sync_host(1);
+}
+
+/* Ticks that come while the last one waits for its acknowledge are kept, or dropped. */
+static void test_pit_reinject(void)
+{
+	struct kvm_reinject_control control = { .pit_reinject = 0 };
+	struct machine m = machine_create(1, WITH_CHIPS | WITH_PIT);
+
+	machine_start(&m, 0, guest_pit_late);
+	machine_expect(&m, 0, 1);
+	expect(taken[0][VECTOR_PIC] + 3 > (blocked_ns + open_ns) / 10000000);
+	expect_errno(ioctl(m.vm, KVM_REINJECT_CONTROL, &control), 0);
+	taken[0][VECTOR_PIC] = 0;
+	machine_start(&m, 0, guest_pit_late);
+	machine_expect(&m, 0, 1);
+	expect(taken[0][VECTOR_PIC] < open_ns / 10000000 + 3);
+	machine_destroy(&m);
 }
 
 static void test_pit_by_pic(void)

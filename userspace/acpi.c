@@ -88,20 +88,21 @@ static const struct {
 	u8 size;
 	u32 value;
 } fadt_fields[] = {
-	{ 46, 2, IRQ_SCI },		   /* SCI_INT */
-	{ 56, 4, PM1A_EVENT_PORT },	   /* PM1a_EVT_BLK */
-	{ 64, 4, PM1A_CONTROL_PORT },	   /* PM1a_CNT_BLK */
-	{ 88, 1, PM1A_EVENT_SIZE },	   /* PM1_EVT_LEN */
-	{ 89, 1, PM1A_CONTROL_SIZE },	   /* PM1_CNT_LEN */
-	{ 96, 2, 0xffff },		   /* P_LVL2_LAT: no C2 */
-	{ 98, 2, 0xffff },		   /* P_LVL3_LAT: no C3 */
-	{ 108, 1, 0x32 },		   /* CENTURY: its index in the CMOS memory */
+	{ 46, 2, IRQ_SCI },			/* SCI_INT */
+	{ 56, 4, PM1A_EVENT_PORT },		/* PM1a_EVT_BLK */
+	{ 64, 4, PM1A_CONTROL_PORT },		/* PM1a_CNT_BLK */
+	{ 88, 1, PM1A_EVENT_SIZE },		/* PM1_EVT_LEN */
+	{ 89, 1, PM1A_CONTROL_SIZE },		/* PM1_CNT_LEN */
+	{ 96, 2, 0xffff },			/* P_LVL2_LAT: no C2 */
+	{ 98, 2, 0xffff },			/* P_LVL3_LAT: no C3 */
+	{ 108, 1, 0x32 },			/* CENTURY: its index in the CMOS memory */
 	{ 109, 2, FADT_NO_VGA | FADT_NO_ASPM }, /* IAPC_BOOT_ARCH: no i8042 either */
-	{ 112, 4, FADT_WBINVD | FADT_PROC_C1 | FADT_NO_POWER_BUTTON | FADT_NO_SLEEP_BUTTON | FADT_NO_RTC_WAKE |
-			  FADT_RESET_REGISTER },
-	{ 116, 4, GAS_IO(8) | 1 << 24 },	/* RESET_REG, byte access */
+	{ 112, 4,
+	  FADT_WBINVD | FADT_PROC_C1 | FADT_NO_POWER_BUTTON | FADT_NO_SLEEP_BUTTON | FADT_NO_RTC_WAKE |
+		  FADT_RESET_REGISTER },
+	{ 116, 4, GAS_IO(8) | 1 << 24 }, /* RESET_REG, byte access */
 	{ 120, 4, RESET_PORT },
-	{ 128, 1, RESET_CPU | RESET_SYSTEM },	/* RESET_VALUE */
+	{ 128, 1, RESET_CPU | RESET_SYSTEM }, /* RESET_VALUE */
 };
 
 /* Tables are built one behind the other. */
@@ -188,14 +189,13 @@ static u64 build_madt(struct builder *builder, unsigned int nr_cpus)
 		struct madt_override sci;
 		struct madt_nmi nmi;
 		struct madt_cpu cpus[];
-	} __attribute__((packed)) *madt;
+	} __attribute__((packed)) * madt;
 	u64 gpa = begin(builder, "APIC", 4, sizeof(*madt) + nr_cpus * sizeof(madt->cpus[0]), (void **)&madt);
 
 	madt->local_apic = LOCAL_APIC_ADDR;
 	madt->flags = MADT_PCAT_COMPAT;
-	madt->io_apic = (struct madt_io_apic){
-		.type = MADT_IO_APIC, .length = sizeof(madt->io_apic), .addr = IO_APIC_ADDR
-	};
+	madt->io_apic =
+		(struct madt_io_apic){ .type = MADT_IO_APIC, .length = sizeof(madt->io_apic), .addr = IO_APIC_ADDR };
 	madt->sci = (struct madt_override){
 		.type = MADT_OVERRIDE,
 		.length = sizeof(madt->sci),
@@ -223,7 +223,7 @@ static u64 build_xsdt(struct builder *builder, u64 fadt, u64 madt)
 	struct {
 		struct header header;
 		u64 tables[2];
-	} __attribute__((packed)) *xsdt;
+	} __attribute__((packed)) * xsdt;
 	u64 gpa = begin(builder, "XSDT", 1, sizeof(*xsdt), (void **)&xsdt);
 
 	xsdt->tables[0] = fadt;

@@ -2,8 +2,8 @@
 /*
  * pith: runs a Linux guest in a virtual machine. Command line, and the order in which a machine is put together.
  */
-#include <errno.h>
 #include <getopt.h>
+#include <linux/kvm.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,10 +19,8 @@
 #include "virtio/blk.h"
 #include "vm.h"
 
-#include <linux/kvm.h>
-
-#define MAX_DISKS 31  /* slots of a PCI bus beside the host bridge */
-#define MAX_CPUS 254  /* local APIC IDs of eight bits, the last one is broadcast */
+#define MAX_DISKS 31 /* slots of a PCI bus beside the host bridge */
+#define MAX_CPUS 254 /* local APIC IDs of eight bits, the last one is broadcast */
 #define MEMORY_MIN (16 * MIB)
 #define MEMORY_MAX (1024 * GIB)
 #define PAGE_SIZE 4096
@@ -72,21 +70,20 @@ static u64 parse_size(const char *text)
 {
 	static const char suffixes[] = "kmg";
 	const char *suffix;
-	u64 size;
+	u64 size, unit = 1;
 	char *end;
 
-	errno = 0;
 	size = strtoull(text, &end, 10);
-	suffix = *end ? strchr(suffixes, *end | 0x20) : NULL;
-	if (suffix && size <= MEMORY_MAX) {
-		size <<= 10 * (suffix - suffixes + 1);
+	suffix = end > text && *end ? strchr(suffixes, *end | 0x20) : NULL;
+	if (suffix) {
+		unit <<= 10 * (suffix - suffixes + 1);
 		end++;
 	}
-	if (errno || end == text || *end || *text == '-')
+	if (end == text || *end)
 		usage("--mem takes a size such as 512M or 4G, not ", text);
-	if (size < MEMORY_MIN || size > MEMORY_MAX || size % PAGE_SIZE)
+	if (size > MEMORY_MAX / unit || size * unit < MEMORY_MIN || size * unit % PAGE_SIZE)
 		usage("--mem takes 16M to 1024G, in pages of 4K, not ", text);
-	return size;
+	return size * unit;
 }
 
 static unsigned int parse_cpus(const char *text)

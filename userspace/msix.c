@@ -24,14 +24,6 @@ static bool masked(const struct pci_device *dev, unsigned int vector)
 	       dev->msix.table[vector][ENTRY_CONTROL] & PCI_MSIX_ENTRY_CTRL_MASKBIT;
 }
 
-static void send_pending(struct pci_device *dev)
-{
-	for (unsigned int i = 0; i < dev->msix.nr_vectors; i++) {
-		if (dev->msix.pending & 1ull << i)
-			msix_raise(dev, i);
-	}
-}
-
 /**
  * msix_init - let a device have MSI-X
  * @dev: the device
@@ -52,8 +44,7 @@ void msix_init(struct pci_device *dev, unsigned int nr_vectors, unsigned int bar
 	for (unsigned int i = 0; i < nr_vectors; i++)
 		msix->table[i][ENTRY_CONTROL] = PCI_MSIX_ENTRY_CTRL_MASKBIT;
 	msix->capability = pci_add_capability(dev, PCI_CAP_ID_MSIX, &body, sizeof(body));
-	dev->writable[msix->capability + PCI_MSIX_FLAGS + 1] =
-		(PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL) >> 8;
+	dev->writable[msix->capability + PCI_MSIX_FLAGS + 1] = (PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL) >> 8;
 }
 
 /**
@@ -92,8 +83,7 @@ void msix_write(struct pci_device *dev, u64 offset, u32 value)
 	if (offset >= msix->nr_vectors * sizeof(msix->table[0]))
 		return;
 	msix->table[offset / 16][offset / 4 % 4] = value;
-	if (msix_enabled(dev))
-		send_pending(dev);
+	msix_send_pending(dev);
 }
 
 /**
@@ -117,11 +107,15 @@ void msix_raise(struct pci_device *dev, unsigned int vector)
 }
 
 /**
- * msix_config_written - look at what the guest made of Message Control
+ * msix_send_pending - send what waits, if the guest has just let it
  * @dev: the device, locked
  */
-void msix_config_written(struct pci_device *dev)
+void msix_send_pending(struct pci_device *dev)
 {
-	if (msix_enabled(dev))
-		send_pending(dev);
+	if (!msix_enabled(dev))
+		return;
+	for (unsigned int i = 0; i < dev->msix.nr_vectors; i++) {
+		if (dev->msix.pending & 1ull << i)
+			msix_raise(dev, i);
+	}
 }

@@ -136,8 +136,7 @@ static void config_write(struct pci_device *dev, unsigned int offset, unsigned i
 		update_bar(dev, i);
 	if ((command ^ get16(dev->config + PCI_COMMAND)) & PCI_COMMAND_INTX_DISABLE)
 		update_intx(dev);
-	if (dev->msix.capability)
-		msix_config_written(dev);
+	msix_send_pending(dev);
 	if (dev->config_written)
 		dev->config_written(dev, offset, len);
 }
@@ -155,7 +154,8 @@ static u32 config_read(struct pci_device *dev, unsigned int offset, unsigned int
 /* The device that CONFIG_ADDRESS points to, and where in its configuration space; NULL if there is none. */
 static struct pci_device *addressed(u64 port_offset, unsigned int *offset)
 {
-	unsigned int bus = host.address >> 16 & 0xff, slot = host.address >> 11 & 0x1f, function = host.address >> 8 & 7;
+	unsigned int bus = host.address >> 16 & 0xff, slot = host.address >> 11 & 0x1f,
+		     function = host.address >> 8 & 7;
 
 	*offset = (host.address & 0xfc) + port_offset - CONFIG_DATA;
 	return host.address & CONFIG_ENABLE && !bus && !function ? host.devices[slot] : NULL;
@@ -167,7 +167,6 @@ static u64 host_read(void *opaque, u64 offset, unsigned int len)
 	unsigned int config_offset;
 	u64 value = ~0ull;
 
-	(void)opaque;
 	pthread_mutex_lock(&host.lock);
 	if (offset == 0 && len == 4)
 		value = host.address;
@@ -198,7 +197,6 @@ static void host_write(void *opaque, u64 offset, unsigned int len, u64 value)
 	struct pci_device *dev = NULL;
 	unsigned int config_offset;
 
-	(void)opaque;
 	pthread_mutex_lock(&host.lock);
 	if (offset == 0 && len == 4)
 		host.address = value;

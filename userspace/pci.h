@@ -73,6 +73,6 @@ bool msix_enabled(const struct pci_device *dev);
 u64 msix_read(struct pci_device *dev, u64 offset);
 void msix_write(struct pci_device *dev, u64 offset, u32 value);
 void msix_raise(struct pci_device *dev, unsigned int vector);
-void msix_config_written(struct pci_device *dev);
+void msix_send_pending(struct pci_device *dev);
 
 #endif

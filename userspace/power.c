@@ -29,7 +29,6 @@ static u64 event_read(void *dev, u64 offset, unsigned int len)
 {
 	struct power *power = dev;
 
-	(void)len;
 	return offset == PM1_ENABLE ? power->enable : 0;
 }
 
@@ -37,14 +36,12 @@ static void event_write(void *dev, u64 offset, unsigned int len, u64 value)
 {
 	struct power *power = dev;
 
-	(void)len;
 	if (offset == PM1_ENABLE)
 		power->enable = value;
 }
 
 static u64 control_read(void *dev, u64 offset, unsigned int len)
 {
-	(void)dev, (void)offset, (void)len;
 	return PM1_SCI_EN;
 }
 
@@ -52,7 +49,6 @@ static void control_write(void *dev, u64 offset, unsigned int len, u64 value)
 {
 	struct power *power = dev;
 
-	(void)offset, (void)len;
 	if (value & PM1_SLP_EN && PM1_SLP_TYP(value) == SLP_TYP_S5)
 		vm_stop(power->vm, STATUS_OK);
 }
@@ -60,7 +56,6 @@ static void control_write(void *dev, u64 offset, unsigned int len, u64 value)
 /* Status: both buffers empty, nothing to wait for. */
 static u64 i8042_read(void *dev, u64 offset, unsigned int len)
 {
-	(void)dev, (void)offset, (void)len;
 	return 0;
 }
 
@@ -68,7 +63,6 @@ static void i8042_write(void *dev, u64 offset, unsigned int len, u64 value)
 {
 	struct power *power = dev;
 
-	(void)offset, (void)len;
 	if (value == I8042_PULSE_RESET)
 		vm_stop(power->vm, STATUS_OK);
 }

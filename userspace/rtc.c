@@ -153,7 +153,6 @@ static u64 rtc_read(void *dev, u64 offset, unsigned int len)
 	struct rtc *rtc = dev;
 	u8 value = 0xff;
 
-	(void)len;
 	if (offset == 0)
 		return value;
 	pthread_mutex_lock(&rtc->lock);
@@ -166,7 +165,6 @@ static void rtc_write(void *dev, u64 offset, unsigned int len, u64 value)
 {
 	struct rtc *rtc = dev;
 
-	(void)len;
 	pthread_mutex_lock(&rtc->lock);
 	/* Bit 7 of the index is a PC's NMI mask. */
 	if (offset == 0)

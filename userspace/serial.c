@@ -210,7 +210,6 @@ static u64 serial_read(void *dev, u64 offset, unsigned int len)
 	struct serial *serial = dev;
 	u8 value;
 
-	(void)len;
 	pthread_mutex_lock(&serial->lock);
 	turn(serial, false, offset == UART_LSR);
 	value = read_register(serial, offset);
@@ -224,7 +223,6 @@ static void serial_write(void *dev, u64 offset, unsigned int len, u64 value)
 {
 	struct serial *serial = dev;
 
-	(void)len;
 	pthread_mutex_lock(&serial->lock);
 	turn(serial, offset == UART_TX, false);
 	write_register(serial, offset, value);

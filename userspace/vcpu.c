@@ -2,6 +2,7 @@
 /*
  * Virtual CPUs: a thread each, which enters the guest and carries out what the kernel leaves to the runner.
  */
+#define _GNU_SOURCE
 #include "vcpu.h"
 
 #include <errno.h>
@@ -19,8 +20,10 @@
 #include "vm.h"
 
 #define SIGNAL_STOP SIGUSR1
-/* A vCPU thread that waits for a disk is not waited for any longer. */
-#define STOP_SECONDS 2
+/* A thread that waits for a slow disk is not waited for any longer than this. */
+#define STOP_TRIES 20
+#define STOP_INTERVAL_NS 100000000
+#define NS_PER_SECOND 1000000000
 
 /* Source: SDM volume 4, "Architectural MSRs" */
 #define MSR_MISC_ENABLE 0x1a0
@@ -115,7 +118,6 @@ static void exit_mmio(struct vcpu *vcpu)
 
 static void exit_nothing(struct vcpu *vcpu)
 {
-	(void)vcpu;
 }
 
 static void print_registers(const struct vcpu *vcpu)
@@ -223,7 +225,6 @@ static __thread struct kvm_run *this_run;
 /* Wherever the signal finds the thread, it will not enter the guest again: KVM_RUN looks at this first. */
 static void stop_handler(int signal)
 {
-	(void)signal;
 	this_run->immediate_exit = 1;
 }
 
@@ -269,18 +270,27 @@ void vcpu_start_all(struct vm *vm)
 	}
 }
 
+/* A signal may find a thread just before it blocks in a write to a terminal that takes no more: it is sent again. */
+static void stop(struct vcpu *vcpu)
+{
+	struct timespec next;
+
+	for (unsigned int i = 0; i < STOP_TRIES; i++) {
+		pthread_kill(vcpu->thread, SIGNAL_STOP);
+		clock_gettime(CLOCK_REALTIME, &next);
+		next.tv_sec += (next.tv_nsec + STOP_INTERVAL_NS) / NS_PER_SECOND;
+		next.tv_nsec = (next.tv_nsec + STOP_INTERVAL_NS) % NS_PER_SECOND;
+		if (!pthread_timedjoin_np(vcpu->thread, NULL, &next))
+			break;
+	}
+}
+
 /**
  * vcpu_stop_all - let the guest run no more
  * @vm: the machine, for which vm_stop() was called
  */
 void vcpu_stop_all(struct vm *vm)
 {
-	struct timespec deadline;
-
-	clock_gettime(CLOCK_REALTIME, &deadline);
-	deadline.tv_sec += STOP_SECONDS;
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
-		pthread_kill(vm->vcpus[i].thread, SIGNAL_STOP);
-	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
-		pthread_timedjoin_np(vm->vcpus[i].thread, NULL, &deadline);
+		stop(&vm->vcpus[i]);
 }

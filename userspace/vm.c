@@ -16,16 +16,16 @@
 #define TSS_ADDR 0xfffbd000ull
 #define IDENTITY_MAP_ADDR 0xfffbc000ull
 
-#define EXTENSION(name)                                                                                                \
-	{                                                                                                              \
-		name, #name                                                                                            \
+#define EXTENSION(name)     \
+	{                   \
+		name, #name \
 	}
 
 static const struct {
 	int number;
 	const char *name;
 } required[] = {
-	EXTENSION(KVM_CAP_USER_MEMORY), EXTENSION(KVM_CAP_IRQCHIP),   EXTENSION(KVM_CAP_PIT2),
+	EXTENSION(KVM_CAP_USER_MEMORY), EXTENSION(KVM_CAP_IRQCHIP),	   EXTENSION(KVM_CAP_PIT2),
 	EXTENSION(KVM_CAP_EXT_CPUID),	EXTENSION(KVM_CAP_IMMEDIATE_EXIT),
 };
 
@@ -55,7 +55,7 @@ static void add_memory_slots(struct vm *vm)
 			.userspace_addr = (uintptr_t)range->host,
 		};
 
-		must(ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot), "give the virtual machine its memory");
+		must(ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot), "give the virtual machine so much memory");
 	}
 }
 

@@ -101,7 +101,7 @@ static void update_eoi_exits(struct vcpu_lapic *v)
 	lapic_set_eoi_exits(&v->lapic, bitmap);
 }
 
-/* An interrupt must be taken before it can end: so the EOI-exit bitmap is soon enough brought up to date here. */
+/* An interrupt is taken before it ends: soon enough to bring the EOI-exit bitmap up to date. */
 int vcpu_lapic_take(struct vcpu *vcpu)
 {
 	struct vcpu_lapic *v = vcpu_lapic(vcpu);
@@ -194,12 +194,12 @@ int irq_msr_read(struct vcpu *vcpu, u32 index, u64 *value, bool host)
 int irq_msr_write(struct vcpu *vcpu, u32 index, u64 value, bool host)
 {
 	struct lapic *lapic = vcpu->lapic;
-	int error = 0;
+	int error;
 
 	if (index == MSR_IA32_APICBASE)
 		return set_base(vcpu, value, host);
 	if (index == MSR_IA32_TSC_DEADLINE) {
-		if (lapic && !no_tsc_deadline(vcpu, host))
+		if (lapic)
 			lapic_set_tsc_deadline(lapic, value);
 		return no_tsc_deadline(vcpu, host);
 	}
@@ -305,6 +305,8 @@ int irq_set_lapic(struct vcpu *vcpu, const struct kvm_lapic_state *state)
 		return -EINVAL;
 	configure(vcpu);
 	error = lapic_set_state(vcpu->lapic, state);
+	/* There may be interrupts in service now that were taken elsewhere. */
+	update_eoi_exits(vcpu_lapic(vcpu));
 	vcpu_request(vcpu, REQ_EVENT);
 	return error;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The module's own accesses to guest memory: by the client's address, through the client's page tables, as if the client
- * did them. The host's page-fault handler does all the rest.
+ * The module's own accesses to guest memory: by the client's address, through the client's page tables, as if the
+ * client did them. The host's page-fault handler does all the rest.
  */
 #include <linux/sched.h>
 #include <linux/srcu.h>
@@ -95,8 +95,8 @@ static size_t part_length(u64 gpa, size_t len)
 }
 
 /*
- * The slots are looked at throughout: when an ioctl that moves or deletes a slot returns, no access by the old one is still
- * under way.
+ * The slots are looked at throughout: when an ioctl that moves or deletes a slot returns, no access by the old one is
+ * still under way.
  */
 int guest_read(struct vm *vm, u64 gpa, void *buf, size_t len)
 {

@@ -3,9 +3,9 @@
  * The dirty log: a bit for each page of a slot that was written to since its bit was last asked for. While a slot is
  * logged its pages are mapped one by one, and read-only until their first write.
  *
- * Taking bits and protecting their pages is one step for faults (see install() in fault.c), so a page that is writable has
- * its bit set, always. CPUs may go on writing by cached translations until the flush at the end; they write to pages that
- * are reported now, and the client reads those after that.
+ * Taking bits and protecting their pages is one step for faults (see install() in fault.c), so a page that is writable
+ * has its bit set, always. CPUs may go on writing by cached translations until the flush at the end; they write to
+ * pages that are reported now, and the client reads those after that.
  */
 #include <linux/bitmap.h>
 #include <linux/sched.h>
@@ -80,7 +80,7 @@ int memory_get_dirty_log(struct vm *vm, const struct kvm_dirty_log *log)
 	const struct slot *slot;
 	int r = -ENOENT;
 
-	if (log->slot >= MEMORY_SLOTS)
+	if (log->slot >= MEMORY_MAX_SLOTS)
 		return -EINVAL;
 	mutex_lock(&m->slots_lock);
 	slot = slots_find_id(rcu_dereference_protected(m->slots, lockdep_is_held(&m->slots_lock)), log->slot);

@@ -4,9 +4,9 @@
  * tables to a page, and that into the second-stage tables. No reference to the page is kept: the MMU notifier tells
  * when the client's mapping of it ends.
  *
- * Everything up to the last step may sleep and holds no lock, so it may be stale by then: the slot may be gone, the page
- * may have been taken from the client. Both bump invalidate_seq after they changed what a fault looks at; a fault reads
- * it before it looks, and again when it holds the lock. If it differs nothing is installed: the guest runs into
+ * Everything up to the last step may sleep and holds no lock, so it may be stale by then: the slot may be gone, the
+ * page may have been taken from the client. Both bump invalidate_seq after they changed what a fault looks at; a fault
+ * reads it before it looks, and again when it holds the lock. If it differs nothing is installed: the guest runs into
  * the same fault again.
  */
 #include <linux/mm.h>
@@ -60,31 +60,43 @@ static bool is_ram(unsigned long pfn)
 	return pfn_valid(pfn) && !PageReserved(pfn_to_page(pfn));
 }
 
+static int follow_driver_mapping(struct fault *fault, struct vm_area_struct *vma)
+{
+	struct mapping *map = &fault->map;
+	unsigned long pfn;
+
+	if (compat_follow_pfn(vma, fault->host, &pfn, &map->writable) || (map->write && !map->writable))
+		return -EFAULT;
+	map->pfn = pfn;
+	map->uncached = !is_ram(pfn);
+	map->writable &= !(fault->slot.flags & KVM_MEM_READONLY);
+	return 0;
+}
+
 /*
  * Memory that a driver mapped without giving the kernel's memory management a say: device registers, reserved RAM.
- * -EAGAIN: it was not mapped, or not for writing, and the driver has been asked; look again.
+ * Where it is not mapped, or not for writing, the driver is asked. It may take it away again at once: then -EAGAIN.
  */
 static int find_driver_page(struct fault *fault)
 {
 	struct mm_struct *mm = fault->vm->mm;
-	struct mapping *map = &fault->map;
 	struct vm_area_struct *vma;
 	bool unlocked = false;
-	unsigned long pfn;
-	int r;
+	int r = -EFAULT;
 
 	mmap_read_lock(mm);
 	vma = vma_lookup(mm, fault->host);
-	if (!vma || !(vma->vm_flags & (VM_IO | VM_PFNMAP)) || !(vma->vm_flags & VM_READ)) {
-		r = -EFAULT;
-	} else if (!compat_follow_pfn(vma, fault->host, &pfn, &map->writable) && (map->writable || !map->write)) {
-		map->pfn = pfn;
-		map->uncached = !is_ram(pfn);
-		map->writable &= !(fault->slot.flags & KVM_MEM_READONLY);
-		r = 0;
-	} else {
-		r = fixup_user_fault(mm, fault->host, map->write ? FAULT_FLAG_WRITE : 0, &unlocked) ?: -EAGAIN;
-	}
+	if (!vma || !(vma->vm_flags & (VM_IO | VM_PFNMAP)) || !(vma->vm_flags & VM_READ))
+		goto out;
+	r = follow_driver_mapping(fault, vma);
+	if (!r)
+		goto out;
+	r = fixup_user_fault(mm, fault->host, fault->map.write ? FAULT_FLAG_WRITE : 0, &unlocked);
+	if (!r)
+		r = unlocked ? -EAGAIN : follow_driver_mapping(fault, vma);
+	if (r == -EFAULT && READ_ONCE(fault->vm->memory.invalidate_seq) != fault->seq)
+		r = -EAGAIN;
+out:
 	mmap_read_unlock(mm);
 	return r;
 }
@@ -130,8 +142,9 @@ found:
 }
 
 /*
- * The level at which the host maps an address. Interrupts off keep its tables from being freed under the walk (that waits
- * for an IPI, or for RCU); each entry is read once, for it may change. So may the answer: the caller checks invalidate_seq.
+ * The level at which the host maps an address. Interrupts off keep its tables from being freed under the walk (that
+ * waits for an IPI, or for RCU); each entry is read once, for it may change. So may the answer: the caller checks
+ * invalidate_seq.
  */
 static unsigned int host_level(struct mm_struct *mm, unsigned long address)
 {

@@ -17,7 +17,7 @@ struct slot {
 	unsigned long host; /* the client's address, checked by access_ok() */
 	u32 flags;
 	u16 id;
-	bool retired; /* being moved or deleted: the guest may not use it any more, the notifier has to look at it still */
+	bool retired;	      /* being moved or deleted: not for the guest any more, but still for the notifier */
 	unsigned long *dirty; /* bit per page, NULL when writes are not logged */
 };
 
@@ -97,8 +97,8 @@ u64 *table_alloc(void);
 int tables_map(struct memory *m, const struct mapping *map, u64 **spare);
 
 /*
- * Whether a page of the range was accessed; forgets it when told so, which only formats with accessed bits can. The lock
- * is held.
+ * Whether a page of the range was accessed; forgets it when told so, which only formats with accessed bits can. The
+ * lock is held.
  */
 bool tables_age(struct memory *m, u64 gfn, u64 end, bool clear);
 

@@ -18,15 +18,14 @@ struct vm;
 struct vcpu;
 struct slots;
 
-#define MEMORY_SLOTS 32764 /* numbers are below; KVM_CAP_NR_MEMSLOTS */
-
-/* As many as KVM has for users. */
+/* As many as KVM has for users; their numbers are below. */
 #define MEMORY_MAX_SLOTS 32764
 
 /* What an access wants. */
 #define ACCESS_READ BIT(0)
 #define ACCESS_WRITE BIT(1)
 #define ACCESS_EXEC BIT(2)
+#define ACCESS_WALK BIT(3) /* not by the instruction but by the CPU's walk of the guest's page tables */
 
 /*
  * How the vendor's second-stage entries spell what the tables have to say. A leaf is: address | always | one of the
@@ -48,13 +47,13 @@ struct table_format {
 };
 
 /*
- * The second-stage tables change in two ways. Faults add to them, in parallel: they hold the lock for reading and change
- * single entries by compare-and-exchange. All that takes away (entries, rights, tables) holds it for writing and makes
- * every vCPU flush before it lets go: so whoever holds the lock sees nothing that a CPU may still use after it is gone,
- * and who got the lock after an entry's removal need not ask whether somebody's flush is still under way.
+ * The second-stage tables change in two ways. Faults add to them, in parallel: they hold the lock for reading and
+ * change single entries by compare-and-exchange. All that takes away (entries, rights, tables) holds it for writing and
+ * makes every vCPU flush before it lets go: so whoever holds the lock sees nothing that a CPU may still use after it is
+ * gone, and who got the lock after an entry's removal need not ask whether somebody's flush is still under way.
  *
- * What a fault found out before it took the lock may be stale by then. It remembers invalidate_seq from before it began;
- * if that has grown, or an invalidation that covers the address is under way, it has to begin anew.
+ * What a fault found out before it took the lock may be stale by then. It remembers invalidate_seq from before it
+ * began; if that has grown, or an invalidation that covers the address is under way, it has to begin anew.
  */
 struct memory {
 	struct srcu_struct srcu; /* readers of slots */
@@ -129,8 +128,8 @@ u64 memory_root(struct vm *vm);
 /**
  * guest_read, guest_write - copy from or to guest-physical memory, across pages and slots; writes go to the dirty log
  * Two, four or eight naturally aligned bytes are read and written as one, as the CPU does it.
- * Context: process, in the VM's mm; may sleep. Returns 0, or -EFAULT if any byte has no slot or no host page (a write to
- * a read-only slot is -EFAULT as well).
+ * Context: process, in the VM's mm; may sleep. Returns 0, or -EFAULT if any byte has no slot or no host page (a write
+ * to a read-only slot is -EFAULT as well).
  */
 int guest_read(struct vm *vm, u64 gpa, void *buf, size_t len);
 int guest_write(struct vm *vm, u64 gpa, const void *buf, size_t len);
@@ -140,8 +139,8 @@ int guest_read_atomic(struct vm *vm, u64 gpa, void *buf, size_t len);
 
 /**
  * guest_cmpxchg - compare-and-exchange of 4 or 8 aligned bytes of guest memory, atomic against vCPUs (page-table A/D
- * bits). Context: process, in the VM's mm; may sleep. Returns 0 when exchanged, 1 when *old differed (and *old is the value seen),
- * -EFAULT.
+ * bits). Context: process, in the VM's mm; may sleep. Returns 0 when exchanged, 1 when *old differed (and *old is the
+ * value seen), -EFAULT.
  */
 int guest_cmpxchg(struct vm *vm, u64 gpa, unsigned int size, u64 *old, u64 new);
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The MMU notifier: the host tells what it is about to do with the client's mappings, and the second-stage tables follow
- * before it does.
+ * The MMU notifier: the host tells what it is about to do with the client's mappings, and the second-stage tables
+ * follow before it does.
  *
- * Between invalidate_range_start() and _end() the host changes its page tables; a fault may see either state of them, so
- * none is installed in the range. That holds whether or not a slot covers the range when it starts: a slot that is
+ * Between invalidate_range_start() and _end() the host changes its page tables; a fault may see either state of them,
+ * so none is installed in the range. That holds whether or not a slot covers the range when it starts: a slot that is
  * created in the meantime must not let a fault in. Changes of single entries (change_pte, as KSM and copy-on-write do
  * it) stand between such a pair as well: the page is simply faulted in again.
  * Source: the kernel's Documentation/mm/mmu_notifier.rst and the comments in linux/mmu_notifier.h.
@@ -71,8 +71,8 @@ static int invalidate_range_start(struct mmu_notifier *notifier, const struct mm
 	struct vm *vm = notifier_vm(notifier);
 
 	/*
-	 * First the announcement, then the look at the slots: a fault that is installed before the announcement has found
-	 * its slot before, and so do we.
+	 * First the announcement, then the look at the slots: a fault that is installed before the announcement has
+	 * found its slot before, and so do we.
 	 */
 	begin_invalidation(&vm->memory, range->start, range->end);
 	act_on_host_range(vm, range->start, range->end, memory_unmap, mmu_notifier_range_blockable(range));

@@ -152,7 +152,7 @@ static void slots_exchange(struct slots *slots, const struct slot *old, struct s
 		slots_insert(slots, new);
 }
 
-/* -- the two copies of the set: the one that is published, and the one that may be changed -------------------------- */
+/* -- the two copies of the set: one that is published, one that may be changed -------------------------------------- */
 
 static struct slots *published(struct memory *m)
 {
@@ -209,7 +209,7 @@ static bool region_is_sane(const struct memory *m, const struct kvm_userspace_me
 	u64 gpa = region->guest_phys_addr, size = region->memory_size, host = region->userspace_addr;
 	u64 untagged = untagged_addr(host);
 
-	if ((region->flags & ~(KVM_MEM_LOG_DIRTY_PAGES | KVM_MEM_READONLY)) || region->slot >= MEMORY_SLOTS)
+	if ((region->flags & ~(KVM_MEM_LOG_DIRTY_PAGES | KVM_MEM_READONLY)) || region->slot >= MEMORY_MAX_SLOTS)
 		return false;
 	if (!PAGE_ALIGNED(gpa) || !PAGE_ALIGNED(size) || !PAGE_ALIGNED(host))
 		return false;
@@ -274,19 +274,20 @@ static void unmap_slot(struct vm *vm, const struct slot *slot)
 /*
  * Puts @new in the place of @old; either may be NULL.
  *
- * A slot that goes from its place must not vanish while entries for it exist, for the MMU notifier finds them by the slot:
- * so it is retired first (no new entries), then its entries are removed, then it goes. A slot that stays in its place
- * with other flags is exchanged first; its entries are removed afterwards, to come again as the new flags ask: one by
- * one for a log, large when the log ends. Both ways faults that know the old slot find invalidate_seq grown.
+ * A slot that goes from its place must not vanish while entries for it exist, for the MMU notifier finds them by the
+ * slot: so it is retired first (no new entries), then its entries are removed, then it goes. A slot that stays in its
+ * place with other flags is exchanged first; its entries are removed afterwards, to come again as the new flags ask:
+ * one by one for a log, large when the log ends. Both ways faults that know the old slot find invalidate_seq grown.
  */
 static int replace_slot(struct vm *vm, struct slot *old, struct slot *new)
 {
 	struct memory *m = &vm->memory;
 	bool goes = old && (!new || new->gfn != old->gfn);
+	int r = new ? make_room(m) : 0;
 
-	if (new &&make_room(m)) {
+	if (r) {
 		slot_free_beside(new, old);
-		return -ENOMEM;
+		return r;
 	}
 	if (goes) {
 		WRITE_ONCE(old->retired, true);

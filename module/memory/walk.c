@@ -253,7 +253,7 @@ static int check_rights(struct walk *w)
 	return key || access_denied(w) ? fault(w, PF_PRESENT | key) : WALK_OK;
 }
 
-/* SDM, "Accessed and Dirty Flags". Returns 0, 1 when an entry is no longer what was walked, negative when unwritable. */
+/* SDM, "Accessed and Dirty Flags". Returns 0; 1 when an entry is not what was walked any more; negative: unwritable. */
 static int mark_entries(const struct walk *w)
 {
 	unsigned int level;

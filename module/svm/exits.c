@@ -12,6 +12,7 @@
 #define NPF_WRITE BIT_ULL(1)
 #define NPF_RESERVED BIT_ULL(3)
 #define NPF_FETCH BIT_ULL(4)
+#define NPF_WALK BIT_ULL(33)
 
 unsigned int svm_insn_length(struct vcpu *vcpu)
 {
@@ -55,6 +56,8 @@ static enum next exit_nested_fault(struct vcpu *vcpu)
 		access = ACCESS_WRITE;
 	else if (info & NPF_FETCH)
 		access = ACCESS_EXEC;
+	if (info & NPF_WALK)
+		access |= ACCESS_WALK;
 	if (info & NPF_RESERVED) {
 		vm_bug(vcpu->vm, "reserved bits in a nested page-table entry for %#llx", gpa);
 		return NEXT_EIO;

@@ -119,6 +119,9 @@ static enum next ept_violation(struct vcpu *vcpu)
 		access |= ACCESS_WRITE;
 	if (exit->qualification & EPT_VIOLATION_ACC_INSTR)
 		access |= ACCESS_EXEC;
+	if ((exit->qualification & (EPT_VIOLATION_GVA_IS_VALID | EPT_VIOLATION_GVA_TRANSLATED)) ==
+	    EPT_VIOLATION_GVA_IS_VALID)
+		access |= ACCESS_WALK;
 	return exit_memory_fault(vcpu, exit->gpa, access);
 }
 

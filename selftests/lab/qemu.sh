@@ -13,7 +13,7 @@ start_qemu()
 	local console="file,id=console,path=$tmp/console" more=()
 
 	[ -z "$interactive" ] || console=stdio,id=console,signal=off${log:+,logfile=$log}
-	[ -z "$icount" ] || more+=(-icount shift=0,sleep=off)
+	[ -z "$icount" ] || more+=(-icount "shift=0,sleep=off") tcg=single
 	[ -z "$emulator_log" ] || more+=(-d guest_errors,cpu_reset -D "$emulator_log")
 	mkfifo "$tmp/monitor.in" "$tmp/monitor.out"
 	setpriv --pdeathsig KILL qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot \
@@ -32,9 +32,10 @@ was_reset_qemu()
 	[ "$1" = 0 ]
 }
 
+# The first complaint; after a fatal one come all registers.
 last_words_qemu()
 {
-	tail -n 1 "$tmp/emulator"
+	grep -avm 1 'warning:' "$tmp/emulator" || true
 }
 
 # Where the CPUs of a hung QEMU are: that tells its own fault from one of L1.

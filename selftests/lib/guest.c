@@ -13,6 +13,9 @@
 #define CPUID_ENTRIES 256
 #define STUB_SIZE 8
 #define IRET_STUB (GUEST_STUBS + 256 * STUB_SIZE)
+#define ENTER_STUB (IRET_STUB + 8) /* to ring 3 */
+#define TSS_SELECTOR (IRET_STUB + 32) /* operand of its LTR */
+#define ENTER_FRAME (GUEST_TRAP_STACK - 256)
 #define NR_TABLES 16
 
 const char *const guest_mode_name[NR_MODES] = {
@@ -35,7 +38,7 @@ static const struct mode {
 	u16 cs[2], ds[2]; /* selectors in ring 0, ring 3 */
 } modes[NR_MODES] = {
 	[MODE_REAL] = { 0, 0, 0, 2, 0, 0, { 0, 0 }, { 0, 0 } },
-	[MODE_V8086] = { CR0_PE, 0, 0, 4, 0xe, SEL_CS32, { 0, 0 }, { 0, 0 } },
+	[MODE_V8086] = { CR0_PE, 0, 0, 4, 0xe, SEL_CS32, { SEL_CS32, 0 }, { SEL_DS32, 0 } },
 	[MODE_PROT16] = { CR0_PE, 0, 0, 2, 0x6, SEL_CS16, { SEL_CS16, SEL_CS16 }, { SEL_DS16, SEL_DS16 } },
 	[MODE_PROT32] = { CR0_PE, 0, 0, 4, 0xe, SEL_CS32, { SEL_CS32, SEL_USER_CS32 }, { SEL_DS32, SEL_USER_DS32 } },
 	[MODE_PAGED32] = { CR0_PE | CR0_PG,
@@ -248,6 +251,7 @@ bool guest_set_msr(struct guest *g, u32 index, u64 value)
 #define ATTR_CODE16 0x009b
 #define ATTR_DATA16 0x0093
 #define ATTR_USER 0x0060
+#define ATTR_TSS 0x0089
 #define ATTR_TSS_BUSY 0x008b
 
 u64 descriptor(u32 base, u32 limit, u16 attributes)
@@ -304,12 +308,9 @@ static struct kvm_segment load_segment(struct guest *g, u16 selector)
 	};
 }
 
-/* A segment of real mode, or of virtual-8086 mode. */
-static struct kvm_segment real_segment(bool code, bool user)
+static struct kvm_segment real_segment(bool code)
 {
-	return (struct kvm_segment){
-		.limit = 0xffff, .type = code ? 11 : 3, .present = 1, .s = 1, .dpl = user ? 3 : 0
-	};
+	return (struct kvm_segment){ .limit = 0xffff, .type = code ? 11 : 3, .present = 1, .s = 1 };
 }
 
 void guest_set_gate(struct guest *g, u8 vector, u16 selector, u8 attributes)
@@ -341,19 +342,30 @@ static void build_idt(struct guest *g)
 	}
 }
 
+static void put(struct guest *g, u64 address, const void *bytes, size_t size)
+{
+	memcpy(g->memory + address, bytes, size);
+}
+
 /* push $vector; out %al, $TRAP_PORT; hlt. The same bytes in 16-, 32- and 64-bit code. */
 static void build_stubs(struct guest *g)
 {
 	static const u8 iret64[] = { 0x48, 0xcf }, iret[] = { 0xcf };
+	/* ltr %cs:TSS_SELECTOR; iret */
+	static const u8 enter64[] = { 0x2e, 0x0f, 0x00, 0x1c, 0x25, TSS_SELECTOR & 0xff, TSS_SELECTOR >> 8, 0, 0, 0x48, 0xcf };
+	static const u8 enter[] = { 0x2e, 0x0f, 0x00, 0x1d, TSS_SELECTOR & 0xff, TSS_SELECTOR >> 8, 0, 0, 0xcf };
+	static const u16 selector = SEL_TSS;
 	bool wide = modes[g->mode].frame == 8;
 	unsigned int i;
 
 	for (i = 0; i < 256; i++) {
 		const u8 stub[STUB_SIZE] = { 0x6a, i, 0xe6, TRAP_PORT, 0xf4 };
 
-		memcpy(g->memory + GUEST_STUBS + i * STUB_SIZE, stub, sizeof(stub));
+		put(g, GUEST_STUBS + i * STUB_SIZE, stub, sizeof(stub));
 	}
-	memcpy(g->memory + IRET_STUB, wide ? iret64 : iret, wide ? sizeof(iret64) : sizeof(iret));
+	put(g, IRET_STUB, wide ? iret64 : iret, wide ? sizeof(iret64) : sizeof(iret));
+	put(g, ENTER_STUB, wide ? enter64 : enter, wide ? sizeof(enter64) : sizeof(enter));
+	put(g, TSS_SELECTOR, &selector, sizeof(selector));
 }
 
 /* SDM volume 3, "32-Bit Task-State Segment (TSS)" and "64-Bit Task State Segment". */
@@ -469,14 +481,12 @@ u64 guest_pte(struct guest *g, u64 linear)
 static void set_segments(struct guest *g, struct kvm_sregs *s)
 {
 	const struct mode *mode = &modes[g->mode];
-	bool flat = g->mode != MODE_REAL && g->mode != MODE_V8086;
+	bool real = g->mode == MODE_REAL;
 
-	s->cs = flat ? load_segment(g, mode->cs[g->user]) : real_segment(true, g->user);
-	s->ss = flat ? load_segment(g, mode->ds[g->user]) : real_segment(false, g->user);
-	/* In virtual-8086 mode code segments look like data. SDM volume 3, "Checks on Guest Segment Registers". */
-	if (g->mode == MODE_V8086)
-		s->cs = s->ss;
-	s->ds = s->es = s->fs = s->gs = s->ss;
+	s->cs = real ? real_segment(true) : load_segment(g, mode->cs[0]);
+	s->ss = real ? real_segment(false) : load_segment(g, mode->ds[0]);
+	s->ds = g->user ? load_segment(g, SEL_USER_DS32) : s->ss;
+	s->es = s->fs = s->gs = s->ds;
 	s->tr = load_segment(g, SEL_TSS);
 	s->ldt = (struct kvm_segment){ .unusable = 1 };
 	s->gdt = (struct kvm_dtable){ .base = GUEST_GDT, .limit = GDT_ENTRIES * 8 - 1 };
@@ -512,8 +522,6 @@ void guest_load(struct guest *g, struct code code)
 	memcpy(g->memory + GUEST_CODE, code.start, g->code_size);
 	g->memory[GUEST_CODE + g->code_size] = 0xf4; /* HLT */
 	g->regs = (struct kvm_regs){ .rip = GUEST_CODE, .rsp = GUEST_STACK, .rflags = RFLAGS_FIXED };
-	if (g->mode == MODE_V8086)
-		g->regs.rflags |= RFLAGS_VM;
 }
 
 static u64 pop(struct guest *g, u64 *sp)
@@ -555,10 +563,13 @@ static void read_trap(struct guest *g)
 
 u32 guest_run(struct guest *g)
 {
-	if (ioctl(g->vcpu, KVM_RUN, 0))
-		die("KVM_RUN");
+	int r = ioctl(g->vcpu, KVM_RUN, 0), error = errno;
+
 	if (ioctl(g->vcpu, KVM_GET_REGS, &g->regs))
 		die("KVM_GET_REGS");
+	errno = error;
+	if (r)
+		die("KVM_RUN, guest at %#llx", g->regs.rip);
 	g->exit = g->run->exit_reason;
 	if (g->exit == KVM_EXIT_IO && g->run->io.port == TRAP_PORT && g->run->io.direction == KVM_EXIT_IO_OUT) {
 		g->exit = GUEST_TRAP;
@@ -573,8 +584,40 @@ static void set_regs(struct guest *g)
 		die("KVM_SET_REGS");
 }
 
+static void push(struct guest *g, u64 *sp, u64 value)
+{
+	*sp -= modes[g->mode].frame;
+	put(g, *sp, &value, modes[g->mode].frame);
+}
+
+/*
+ * The guest goes to ring 3 by itself, as kernels do it: LTR, then IRET. (A TR that the client sets is a busy one, and QEMU,
+ * where it plays an AMD CPU, takes stacks from none but available 32-bit ones.)
+ */
+static void enter_ring3(struct guest *g)
+{
+	const struct mode *mode = &modes[g->mode];
+	bool v8086 = g->mode == MODE_V8086;
+	u64 sp = ENTER_FRAME;
+	unsigned int i;
+
+	guest_set_gdt(g, SEL_TSS, descriptor(GUEST_TSS, PAGE - 1, ATTR_TSS));
+	for (i = 0; i < 4 && v8086; i++)
+		push(g, &sp, 0); /* GS, FS, DS, ES */
+	push(g, &sp, mode->ds[1]);
+	push(g, &sp, g->regs.rsp);
+	push(g, &sp, g->regs.rflags | (v8086 ? RFLAGS_VM : 0));
+	push(g, &sp, mode->cs[1]);
+	push(g, &sp, g->regs.rip);
+	g->regs.rsp = sp;
+	g->regs.rip = ENTER_STUB;
+	g->regs.rflags = RFLAGS_FIXED;
+}
+
 u32 guest_start(struct guest *g)
 {
+	if (g->user)
+		enter_ring3(g);
 	set_regs(g);
 	return guest_run(g);
 }

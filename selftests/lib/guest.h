@@ -173,7 +173,7 @@ void guest_add_memory(struct guest *g, u32 slot, u64 gpa, void *start, u64 size,
 /* Zeroed pages of this process, for guest_add_memory(). */
 void *pages(u64 size);
 
-/* Builds the tables of a mode and puts the vCPU there, in ring 0 or ring 3. */
+/* Builds the tables of a mode and puts the vCPU there; to ring 3 it goes by itself when guest_start() makes it run. */
 void guest_set_mode(struct guest *g, enum guest_mode mode, bool user);
 
 struct kvm_sregs guest_sregs(struct guest *g);

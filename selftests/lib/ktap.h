@@ -27,6 +27,7 @@ extern const char *device_path;
 
 /**
  * ktap_main - runs tests, each in a process, and reports them
+ * @argv: the device, and parts of the names of the tests to run: without any, all of them
  * Return: what main() has to return: 0 if none failed.
  */
 int ktap_main(int argc, char **argv, const struct test *tests, unsigned int nr);

@@ -6,6 +6,7 @@
  * Data goes straight between the file and guest memory. A completed write is in the host's page cache, and so outlives
  * the runner; a completed flush is on the host's disk.
  */
+#define _GNU_SOURCE
 #include "blk.h"
 
 #include <errno.h>
@@ -91,8 +92,7 @@ static size_t copy(struct buffers *buffers, void *data, size_t size, bool to_buf
 
 static bool on_disk(const struct blk *blk, u64 sector, u64 size)
 {
-	return sector <= blk->config.capacity && size % SECTOR == 0 &&
-	       size / SECTOR <= blk->config.capacity - sector;
+	return sector <= blk->config.capacity && size % SECTOR == 0 && size / SECTOR <= blk->config.capacity - sector;
 }
 
 static u8 transfer(struct blk *blk, u64 sector, struct buffers *buffers,
@@ -117,25 +117,21 @@ static u8 transfer(struct blk *blk, u64 sector, struct buffers *buffers,
 
 static u8 blk_in(struct blk *blk, u64 sector, struct buffers *out, struct buffers *in)
 {
-	(void)out;
 	return transfer(blk, sector, in, preadv);
 }
 
 static u8 blk_out(struct blk *blk, u64 sector, struct buffers *out, struct buffers *in)
 {
-	(void)in;
 	return transfer(blk, sector, out, pwritev);
 }
 
 static u8 blk_flush(struct blk *blk, u64 sector, struct buffers *out, struct buffers *in)
 {
-	(void)sector, (void)out, (void)in;
 	return fdatasync(blk->fd) < 0 ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK;
 }
 
 static u8 blk_get_id(struct blk *blk, u64 sector, struct buffers *out, struct buffers *in)
 {
-	(void)sector, (void)out;
 	return copy(in, blk->id, sizeof(blk->id), true) == sizeof(blk->id) ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR;
 }
 
@@ -189,13 +185,11 @@ static u8 clear_ranges(struct blk *blk, struct buffers *out, bool discard)
 
 static u8 blk_discard(struct blk *blk, u64 sector, struct buffers *out, struct buffers *in)
 {
-	(void)sector, (void)in;
 	return clear_ranges(blk, out, true);
 }
 
 static u8 blk_write_zeroes(struct blk *blk, u64 sector, struct buffers *out, struct buffers *in)
 {
-	(void)sector, (void)in;
 	return clear_ranges(blk, out, false);
 }
 
@@ -267,7 +261,7 @@ static void open_file(struct blk *blk)
 		die("cannot open disk %s: %s%s", blk->path, strerror(errno),
 		    errno == EROFS || errno == EACCES ? " (append ,ro to its name if it is only to be read)" : "");
 	if (flock(blk->fd, (blk->read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) < 0 && errno == EWOULDBLOCK)
-		die("disk %s is in use by another process", blk->path);
+		die("disk %s is in use already, and only those who have it read-only can share it", blk->path);
 	size = lseek(blk->fd, 0, SEEK_END);
 	if (fstat(blk->fd, &stat) < 0 || !(S_ISREG(stat.st_mode) || S_ISBLK(stat.st_mode)) || size < SECTOR)
 		die("disk %s is not a file or block device of at least one sector", blk->path);

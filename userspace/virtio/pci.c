@@ -116,14 +116,14 @@ static void enable_queue(struct virtio_device *dev, struct virtq *vq)
 		need_reset(dev);
 }
 
-static void set_low(u64 *address, u32 value)
+/* The halves of three addresses, one behind the other. */
+static void write_address(struct virtq *vq, u64 offset, u32 value)
 {
-	*address = (*address & ~0xffffffffull) | value;
-}
+	u64 *const addresses[] = { &vq->desc_gpa, &vq->avail_gpa, &vq->used_gpa };
 
-static void set_high(u64 *address, u32 value)
-{
-	*address = (*address & 0xffffffffull) | (u64)value << 32;
+	offset -= FIELD(queue_desc_lo);
+	if (offset % sizeof(value) == 0)
+		memcpy((u8 *)addresses[offset / sizeof(u64)] + offset % sizeof(u64), &value, sizeof(value));
 }
 
 static u16 valid_vector(struct virtio_device *dev, u16 vector)
@@ -138,23 +138,8 @@ static void write_queue(struct virtio_device *dev, struct virtq *vq, u64 offset,
 		if (value && value <= VIRTQ_MAX_SIZE && !(value & (value - 1)))
 			vq->size = value;
 		break;
-	case FIELD(queue_desc_lo):
-		set_low(&vq->desc_gpa, value);
-		break;
-	case FIELD(queue_desc_hi):
-		set_high(&vq->desc_gpa, value);
-		break;
-	case FIELD(queue_avail_lo):
-		set_low(&vq->avail_gpa, value);
-		break;
-	case FIELD(queue_avail_hi):
-		set_high(&vq->avail_gpa, value);
-		break;
-	case FIELD(queue_used_lo):
-		set_low(&vq->used_gpa, value);
-		break;
-	case FIELD(queue_used_hi):
-		set_high(&vq->used_gpa, value);
+	case FIELD(queue_desc_lo)... FIELD(queue_used_hi):
+		write_address(vq, offset, value);
 		break;
 	case FIELD(queue_enable):
 		if (value == 1)
@@ -278,13 +263,11 @@ static void registers_write(struct pci_device *pci, u64 offset, unsigned int len
 
 static u64 notify_read(struct pci_device *pci, u64 offset, unsigned int len)
 {
-	(void)pci, (void)offset, (void)len;
 	return 0;
 }
 
 static void notify_write(struct pci_device *pci, u64 offset, unsigned int len, u64 value)
 {
-	(void)offset, (void)len, (void)value;
 	eventfd_write(to_virtio(pci)->kick_fd, 1);
 }
 
@@ -302,34 +285,31 @@ static void notify_moved(struct pci_bar *bar)
 		ioctl(bar->dev->vm->fd, KVM_IOEVENTFD, &ioeventfd);
 }
 
-/* The BAR that the window in the configuration space shows; NULL if what it asks for is not a register. */
-static struct pci_bar *window_target(struct pci_device *pci, struct virtio_pci_cap *cap)
+/*
+ * The register that the window in the configuration space shows, if this access is to the window and what it asks for
+ * is a register. Otherwise NULL.
+ */
+static struct pci_bar *window_target(struct pci_device *pci, unsigned int offset, unsigned int len,
+				     struct virtio_pci_cap *cap)
 {
+	unsigned int window = to_virtio(pci)->window, data = window + sizeof(*cap);
 	struct pci_bar *bar;
 
-	memcpy(cap, pci->config + to_virtio(pci)->window, sizeof(*cap));
+	if (offset >= data + 4 || data >= offset + len)
+		return NULL;
+	memcpy(cap, pci->config + window, sizeof(*cap));
 	if (cap->bar > BAR_NOTIFY || (cap->length != 1 && cap->length != 2 && cap->length != 4))
 		return NULL;
 	bar = &pci->bars[cap->bar];
 	return cap->offset % cap->length == 0 && within(cap->offset, cap->length, 0, bar->size) ? bar : NULL;
 }
 
-static bool window_touched(struct pci_device *pci, unsigned int offset, unsigned int len)
-{
-	unsigned int data = to_virtio(pci)->window + offsetof(struct virtio_pci_cfg_cap, pci_cfg_data);
-
-	return offset < data + 4 && data < offset + len;
-}
-
 static void window_read(struct pci_device *pci, unsigned int offset, unsigned int len)
 {
 	struct virtio_pci_cap cap;
-	struct pci_bar *bar;
+	struct pci_bar *bar = window_target(pci, offset, len, &cap);
 	u32 value;
 
-	if (!window_touched(pci, offset, len))
-		return;
-	bar = window_target(pci, &cap);
 	if (!bar)
 		return;
 	value = bar->read(pci, cap.offset, cap.length);
@@ -339,12 +319,9 @@ static void window_read(struct pci_device *pci, unsigned int offset, unsigned in
 static void window_written(struct pci_device *pci, unsigned int offset, unsigned int len)
 {
 	struct virtio_pci_cap cap;
-	struct pci_bar *bar;
+	struct pci_bar *bar = window_target(pci, offset, len, &cap);
 	u32 value = 0;
 
-	if (!window_touched(pci, offset, len))
-		return;
-	bar = window_target(pci, &cap);
 	if (!bar)
 		return;
 	memcpy(&value, pci->config + to_virtio(pci)->window + sizeof(cap), cap.length);
@@ -401,8 +378,8 @@ void virtio_init(struct virtio_device *dev, struct vm *vm, const struct virtio_t
 	};
 
 	dev->type = type;
-	dev->features |= 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_EVENT_IDX |
-			 1ull << VIRTIO_RING_F_INDIRECT_DESC;
+	dev->features |=
+		1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_EVENT_IDX | 1ull << VIRTIO_RING_F_INDIRECT_DESC;
 	dev->kick_fd = must(eventfd(0, EFD_CLOEXEC), "create an eventfd");
 	pthread_cond_init(&dev->idle, NULL);
 	init_driver_state(dev);

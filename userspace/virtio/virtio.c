@@ -7,12 +7,14 @@
  */
 #include "virtio.h"
 
+#include <string.h>
+
 #define load(field) __atomic_load_n(&(field), __ATOMIC_RELAXED)
 #define store(field, value) __atomic_store_n(&(field), value, __ATOMIC_RELAXED)
 
 /* Where a chain's descriptors are: the queue's own table, or an indirect one. */
 struct table {
-	const struct vring_desc *desc;
+	const u8 *base;
 	unsigned int size;
 };
 
@@ -47,16 +49,14 @@ bool virtq_start(struct virtq *vq, const struct memory *memory)
 	return true;
 }
 
+/* A guest may put an indirect table at any address. After the fence the copy is all there is. */
 static struct vring_desc fetch(const struct table *table, unsigned int index)
 {
-	const struct vring_desc *desc = &table->desc[index];
+	struct vring_desc desc;
 
-	return (struct vring_desc){
-		.addr = load(desc->addr),
-		.len = load(desc->len),
-		.flags = load(desc->flags),
-		.next = load(desc->next),
-	};
+	memcpy(&desc, table->base + index * sizeof(desc), sizeof(desc));
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	return desc;
 }
 
 /* Makes @table the indirect table that @desc refers to. */
@@ -65,8 +65,8 @@ static bool enter_indirect(const struct virtq *vq, const struct vring_desc *desc
 	if (desc->flags & VRING_DESC_F_NEXT || !desc->len || desc->len % sizeof(struct vring_desc))
 		return false;
 	table->size = desc->len / sizeof(struct vring_desc);
-	table->desc = memory_at(vq->memory, desc->addr, desc->len);
-	return table->desc;
+	table->base = memory_at(vq->memory, desc->addr, desc->len);
+	return table->base;
 }
 
 static bool add_buffer(const struct virtq *vq, struct virtq_chain *chain, const struct vring_desc *desc)
@@ -90,7 +90,7 @@ static bool add_buffer(const struct virtq *vq, struct virtq_chain *chain, const 
 /* An indirect table ends a chain. A chain of more descriptors than a queue may have probably bites its own tail. */
 static bool walk(const struct virtq *vq, struct virtq_chain *chain)
 {
-	struct table table = { vq->desc, vq->size };
+	struct table table = { (const u8 *)vq->desc, vq->size };
 	unsigned int index = chain->head;
 	bool indirect = false;
 
