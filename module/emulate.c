@@ -25,8 +25,7 @@ static int read_entry(void *ctx, u64 gpa, void *entry, unsigned int size)
 {
 	struct vcpu *vcpu = ctx;
 
-	return vcpu->in_slice ? guest_read_atomic(vcpu->vm, gpa, entry, size) :
-				guest_read(vcpu->vm, gpa, entry, size);
+	return vcpu->in_slice ? guest_read_atomic(vcpu->vm, gpa, entry, size) : guest_read(vcpu->vm, gpa, entry, size);
 }
 
 static int cmpxchg_entry(void *ctx, u64 gpa, unsigned int size, u64 *old, u64 new)

@@ -36,7 +36,8 @@ void vm_kick_all(struct vm *vm)
 	struct vcpu *vcpu;
 	unsigned int i;
 
-	vm_for_each_vcpu(vm, vcpu, i) {
+	vm_for_each_vcpu(vm, vcpu, i)
+	{
 		vcpu_request(vcpu, vm->bugged ? REQ_DEAD : REQ_KICK);
 		vcpu_kick(vcpu);
 	}
@@ -56,11 +57,11 @@ void vm_request_all(struct vm *vm, unsigned int request)
 	unsigned int i;
 	int cpu, self;
 
-	vm_for_each_vcpu(vm, vcpu, i)
-		vcpu_request(vcpu, request);
+	vm_for_each_vcpu(vm, vcpu, i) vcpu_request(vcpu, request);
 	smp_mb();
 	self = get_cpu();
-	vm_for_each_vcpu(vm, vcpu, i) {
+	vm_for_each_vcpu(vm, vcpu, i)
+	{
 		cpu = READ_ONCE(vcpu->cpu);
 		if (READ_ONCE(vcpu->mode) == IN_GUEST && cpu >= 0 && cpu != self)
 			smp_call_function_single(cpu, nothing, NULL, 1);
@@ -224,8 +225,7 @@ static bool vcpu_wakes(struct vcpu *vcpu)
 		return true;
 	if (vcpu->mp_state != KVM_MP_STATE_HALTED)
 		return false;
-	return vcpu->nmi_pending || vcpu->event.type != EVENT_NONE ||
-	       (vcpu_interrupts_open(vcpu) && irq_waits(vcpu));
+	return vcpu->nmi_pending || vcpu->event.type != EVENT_NONE || (vcpu_interrupts_open(vcpu) && irq_waits(vcpu));
 }
 
 /* HLT, and the wait for SIPI: sleeps until there is something to do, a signal, or a kick. */
@@ -251,8 +251,8 @@ static void answer_init_sipi(struct vcpu *vcpu)
 	smp_mb__after_atomic();
 	if (test_and_clear_bit(PENDING_INIT, &vcpu->pending_init_sipi)) {
 		vcpu_reset(vcpu, true);
-		vcpu->mp_state = vcpu->id == vcpu->vm->boot_vcpu_id ? KVM_MP_STATE_RUNNABLE :
-								      KVM_MP_STATE_INIT_RECEIVED;
+		vcpu->mp_state =
+			vcpu->id == vcpu->vm->boot_vcpu_id ? KVM_MP_STATE_RUNNABLE : KVM_MP_STATE_INIT_RECEIVED;
 	}
 	if (test_and_clear_bit(PENDING_SIPI, &vcpu->pending_init_sipi) &&
 	    vcpu->mp_state == KVM_MP_STATE_INIT_RECEIVED) {
@@ -322,9 +322,9 @@ static void fill_run(struct vcpu *vcpu)
 	run->flags = 0;
 	run->cr8 = irq_get_cr8(vcpu);
 	run->apic_base = vcpu->msr.apic_base;
-	run->ready_for_interrupt_injection = vcpu->vm->irqchip || (vcpu->user_interrupt < 0 &&
-								   vcpu->event.type == EVENT_NONE &&
-								   vcpu_interrupts_open(vcpu));
+	run->ready_for_interrupt_injection =
+		vcpu->vm->irqchip ||
+		(vcpu->user_interrupt < 0 && vcpu->event.type == EVENT_NONE && vcpu_interrupts_open(vcpu));
 }
 
 /**
@@ -336,7 +336,7 @@ static void fill_run(struct vcpu *vcpu)
 int vcpu_run(struct vcpu *vcpu)
 {
 	enum next next = NEXT_ENTER;
-	int (*complete)(struct vcpu *vcpu) = vcpu->complete_user;
+	int (*complete)(struct vcpu * vcpu) = vcpu->complete_user;
 	sigset_t saved;
 
 	if (vcpu->sigset_active)

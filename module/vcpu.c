@@ -31,16 +31,16 @@ static long vcpu_ioctl_run(void *object, void *arg)
 }
 
 /* A pair of handlers that pass a struct on. */
-#define GET(name, type, function)                                                                                      \
-	static long vcpu_ioctl_get_##name(void *object, void *arg)                                                     \
-	{                                                                                                              \
-		function(object, (type *)arg);                                                                         \
-		return 0;                                                                                              \
+#define GET(name, type, function)                                  \
+	static long vcpu_ioctl_get_##name(void *object, void *arg) \
+	{                                                          \
+		function(object, (type *)arg);                     \
+		return 0;                                          \
 	}
-#define SET(name, type, function)                                                                                      \
-	static long vcpu_ioctl_set_##name(void *object, void *arg)                                                     \
-	{                                                                                                              \
-		return function(object, (const type *)arg);                                                            \
+#define SET(name, type, function)                                  \
+	static long vcpu_ioctl_set_##name(void *object, void *arg) \
+	{                                                          \
+		return function(object, (const type *)arg);        \
 	}
 
 GET(regs, struct kvm_regs, state_get_regs)
@@ -95,8 +95,8 @@ static long msrs_io(struct vcpu *vcpu, struct kvm_msr_entry *entries, u32 nr, bo
 	u32 i;
 
 	for (i = 0; i < nr; i++) {
-		if (write ? msr_write(vcpu, entries[i].index, entries[i].data, MSR_HOST) :
-			    msr_read(vcpu, entries[i].index, &entries[i].data, MSR_HOST))
+		if (write ? msr_write(vcpu, entries[i].index, entries[i].data, MSR_HOST)
+			  : msr_read(vcpu, entries[i].index, &entries[i].data, MSR_HOST))
 			break;
 	}
 	return i;

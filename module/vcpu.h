@@ -33,12 +33,12 @@ struct lapic;
 #define STATE_CR4 BIT(5)
 #define STATE_EFER BIT(6)
 #define STATE_SEGMENTS BIT(7) /* the six segments, LDTR, TR */
-#define STATE_TABLES BIT(8) /* GDTR, IDTR */
-#define STATE_DR BIT(9) /* DR0-DR3, DR6, DR7 */
+#define STATE_TABLES BIT(8)   /* GDTR, IDTR */
+#define STATE_DR BIT(9)	      /* DR0-DR3, DR6, DR7 */
 #define STATE_PDPTRS BIT(10)
 #define STATE_SYSENTER BIT(11) /* SYSENTER_CS, _ESP, _EIP */
-#define STATE_SYSCALL BIT(12) /* STAR, LSTAR, CSTAR, SFMASK, KERNEL_GS_BASE */
-#define STATE_SHADOW BIT(13) /* interrupt shadow: STI, MOV SS; NMI blocking */
+#define STATE_SYSCALL BIT(12)  /* STAR, LSTAR, CSTAR, SFMASK, KERNEL_GS_BASE */
+#define STATE_SHADOW BIT(13)   /* interrupt shadow: STI, MOV SS; NMI blocking */
 #define STATE_PAT BIT(14)
 #define STATE_CR2 BIT(15)
 #define STATE_TSC BIT(16) /* tsc_offset */
@@ -46,14 +46,14 @@ struct lapic;
 
 /* Bits of vcpu->requests: what is wanted of a vCPU before it may enter the guest again. Each is independent. */
 enum vcpu_request {
-	REQ_EVENT, /* something about interrupts changed: look what is to be injected */
-	REQ_TLB_FLUSH, /* the second-stage tables lost entries: nothing cached may be used */
+	REQ_EVENT,	     /* something about interrupts changed: look what is to be injected */
+	REQ_TLB_FLUSH,	     /* the second-stage tables lost entries: nothing cached may be used */
 	REQ_GUEST_TLB_FLUSH, /* the guest's own translations may be stale (a change of CR0, CR4 by software) */
-	REQ_KICK, /* leave the inner loop once: somebody waits until this vCPU has passed by */
-	REQ_TRIPLE_FAULT, /* shutdown exit */
-	REQ_TIMER, /* the local APIC's timer ran out */
-	REQ_INIT_SIPI, /* INIT or SIPI arrived: look at mp_state */
-	REQ_DEAD, /* the VM is bugged */
+	REQ_KICK,	     /* leave the inner loop once: somebody waits until this vCPU has passed by */
+	REQ_TRIPLE_FAULT,    /* shutdown exit */
+	REQ_TIMER,	     /* the local APIC's timer ran out */
+	REQ_INIT_SIPI,	     /* INIT or SIPI arrived: look at mp_state */
+	REQ_DEAD,	     /* the VM is bugged */
 };
 
 /* Bits of vcpu->pending_init_sipi. */
@@ -64,9 +64,9 @@ enum vcpu_mode { OUTSIDE_GUEST, IN_GUEST };
 /* What to do after an exit was handled. */
 enum next {
 	NEXT_EIO = -EIO, /* any negative errno: KVM_RUN fails with it */
-	NEXT_USER = 0, /* struct kvm_run is filled: back to the client */
-	NEXT_ENTER, /* into the guest again */
-	NEXT_SLOW, /* call the same handler again where it may sleep: outside of the slice */
+	NEXT_USER = 0,	 /* struct kvm_run is filled: back to the client */
+	NEXT_ENTER,	 /* into the guest again */
+	NEXT_SLOW,	 /* call the same handler again where it may sleep: outside of the slice */
 };
 
 /* An event waiting to be injected at the next entry; one at a time, as the hardware has it. */
@@ -105,11 +105,11 @@ struct mmio_fragment {
 
 struct mmio {
 	struct insn insn; /* decoded once, however often it is tried */
-	u64 rip; /* of it: a client that moved RIP meanwhile has given it up */
-	u64 gpa; /* where the CPU says that its memory operand is, if gpa_known */
+	u64 rip;	  /* of it: a client that moved RIP meanwhile has given it up */
+	u64 gpa;	  /* where the CPU says that its memory operand is, if gpa_known */
 	bool gpa_known;
 	struct mmio_fragment reads[MMIO_MAX_FRAGMENTS], writes[MMIO_MAX_FRAGMENTS];
-	u8 nr_reads; /* answered so far in this instruction */
+	u8 nr_reads;  /* answered so far in this instruction */
 	u8 next_read; /* how many of these the present try has used */
 	u8 nr_writes, next_write;
 	bool wants_read; /* reads[nr_reads] is being asked for */
@@ -126,7 +126,7 @@ struct pio {
 struct vcpu {
 	/* What the entry and exit path touches, first. */
 	unsigned long requests; /* atomic bit operations; see vcpu_request() */
-	int mode; /* enum vcpu_mode, written by the vCPU's own thread */
+	int mode;		/* enum vcpu_mode, written by the vCPU's own thread */
 	u32 known, changed;
 	struct cpu_regs regs;
 	void *backend; /* the vendor's own */
@@ -134,16 +134,16 @@ struct vcpu {
 	struct kvm_run *run; /* the page shared with the client: never trusted, read once */
 
 	u64 cr0, cr2, cr3, cr4, efer; /* as the guest sees them */
-	u32 shadow; /* SHADOW_* */
+	u32 shadow;		      /* SHADOW_* */
 	struct event event;
-	u8 nmi_pending; /* 0, 1, 2 */
+	u8 nmi_pending;	    /* 0, 1, 2 */
 	s16 user_interrupt; /* KVM_INTERRUPT's vector, or -1 */
 
-	u32 id; /* APIC id */
+	u32 id;		    /* APIC id */
 	unsigned int index; /* in vm->vcpus */
-	int cpu; /* the CPU whose slice this is, -1 outside */
-	bool in_slice; /* preemption is off and control structure loaded: no sleeping */
-	int last_cpu; /* where it ran last, -1 never */
+	int cpu;	    /* the CPU whose slice this is, -1 outside */
+	bool in_slice;	    /* preemption is off and control structure loaded: no sleeping */
+	int last_cpu;	    /* where it ran last, -1 never */
 
 	struct kvm_segment segment[NR_SEGMENTS];
 	struct kvm_dtable gdt, idt;
@@ -166,7 +166,7 @@ struct vcpu {
 	u64 efer_allowed;
 
 	struct lapic *lapic; /* NULL without chips in the module */
-	u8 cr8; /* without */
+	u8 cr8;		     /* without */
 	int mp_state;
 	u32 sipi_vector;
 	unsigned long pending_init_sipi;
@@ -176,7 +176,7 @@ struct vcpu {
 	struct mmio mmio;
 	struct pio pio;
 
-	struct mutex mutex; /* held by whoever works on the vCPU: KVM_RUN, state ioctls */
+	struct mutex mutex;  /* held by whoever works on the vCPU: KVM_RUN, state ioctls */
 	struct rcuwait wait; /* where a halted vCPU sleeps */
 	sigset_t sigset;
 	bool sigset_active;

@@ -30,15 +30,15 @@ struct vm {
 	struct mm_struct *mm;
 	struct mutex lock; /* configuration: slots, chips, vCPU creation */
 	struct memory memory;
-	struct irqchip *irqchip; /* NULL: the interrupt controllers are in user space */
+	struct irqchip *irqchip;       /* NULL: the interrupt controllers are in user space */
 	struct ioeventfds *ioeventfds; /* NULL: none yet */
-	u64 x2apic_api; /* KVM_X2APIC_API_* in force */
+	u64 x2apic_api;		       /* KVM_X2APIC_API_* in force */
 
 	unsigned int nr_vcpus;
 	u32 boot_vcpu_id;
 	struct vcpu *vcpus[VM_MAX_VCPUS];
 
-	bool bugged; /* an invariant broke: every ioctl answers -EIO */
+	bool bugged;	/* an invariant broke: every ioctl answers -EIO */
 	u64 tsc_origin; /* host TSC at which the guest's TSC was 0 */
 };
 
@@ -48,11 +48,11 @@ void vm_put(struct vm *vm);
 struct vm *vm_of_file(struct file *file);
 
 /* Says once in the kernel log what broke, and ends the VM (never the host). */
-#define vm_bug(vm, fmt, ...)                                                                                           \
-	do {                                                                                                           \
-		if (!xchg(&(vm)->bugged, true))                                                                        \
-			pr_err("VM of pid %d stopped: " fmt "\n", current->tgid, ##__VA_ARGS__);                       \
-		vm_kick_all(vm);                                                                                       \
+#define vm_bug(vm, fmt, ...)                                                                     \
+	do {                                                                                     \
+		if (!xchg(&(vm)->bugged, true))                                                  \
+			pr_err("VM of pid %d stopped: " fmt "\n", current->tgid, ##__VA_ARGS__); \
+		vm_kick_all(vm);                                                                 \
 	} while (0)
 
 void vm_kick_all(struct vm *vm);
@@ -65,8 +65,7 @@ static inline unsigned int vm_nr_vcpus(const struct vm *vm)
 	return smp_load_acquire(&vm->nr_vcpus);
 }
 
-#define vm_for_each_vcpu(vm, vcpu, i)                                                                                  \
-	for ((i) = 0; (i) < vm_nr_vcpus(vm) && ((vcpu) = (vm)->vcpus[i]); (i)++)
+#define vm_for_each_vcpu(vm, vcpu, i) for ((i) = 0; (i) < vm_nr_vcpus(vm) && ((vcpu) = (vm)->vcpus[i]); (i)++)
 
 struct vcpu *vm_vcpu_by_id(struct vm *vm, u32 id);
 

@@ -507,9 +507,10 @@ static const struct test tests[] = {
 	{ "task_priority", test_task_priority },   { "timer_xapic", test_timer_xapic },
 	{ "timer_x2apic", test_timer_x2apic },	   { "lapic_state", test_lapic_state },
 	{ "pit_by_pic", test_pit_by_pic },	   { "pit_by_ioapic", test_pit_by_ioapic },
-	{ "pit_state", test_pit_state },	   { "irqchip_state", test_irqchip_state },
-	{ "ipi_xapic", test_ipi_xapic },	   { "ipi_x2apic", test_ipi_x2apic },
-	{ "init_sipi", test_init_sipi },	   { "user_interrupt", test_user_interrupt },
+	{ "pit_reinject", test_pit_reinject },	   { "pit_state", test_pit_state },
+	{ "irqchip_state", test_irqchip_state },   { "ipi_xapic", test_ipi_xapic },
+	{ "ipi_x2apic", test_ipi_x2apic },	   { "init_sipi", test_init_sipi },
+	{ "user_interrupt", test_user_interrupt },
 };
 
 KTAP_MAIN(tests)

@@ -227,7 +227,7 @@ static void ring3(void)
 /* IRET to virtual-8086 mode and out again by an exception. SDM volume 3, "Entering Virtual-8086 Mode". */
 static void v8086_entry(void)
 {
-	const struct code code = CODE32("push $0x4444; push $0x3333; push $0x2222; push $0x1111; push $0; push $0x7000;"
+	const struct code code = CODE32("mov $0x48, %eax; ltr %ax; push $0x4444; push $0x3333; push $0x2222; push $0x1111; push $0; push $0x7000;"
 					"push $0x20002; push $0x800; push $0x100; iret");
 	const struct code v8086 = CODE16("mov %cs, %ax; mov %es, %bx; mov %gs, %cx; cli");
 	struct guest *g = guest_create(MODE_PROT32);

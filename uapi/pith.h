@@ -12,66 +12,68 @@
 
 #include <linux/kvm.h>
 
-#define PITH_DEVICE_IOCTLS(ROW)                                                                                        \
-	ROW(KVM_GET_API_VERSION, api_version, RAW, "the version of the ABI: 12")                                       \
-	ROW(KVM_CREATE_VM, create_vm, RAW, "a new VM: a file")                                                         \
-	ROW(KVM_CHECK_EXTENSION, check_extension, RAW, "whether, or how much of, a capability is there")               \
-	ROW(KVM_GET_VCPU_MMAP_SIZE, vcpu_mmap_size, RAW, "bytes of a vCPU's file to map: struct kvm_run and port data") \
-	ROW(KVM_GET_SUPPORTED_CPUID, supported_cpuid, RAW, "the CPUID leaves that this host and pith can give a guest") \
-	ROW(KVM_GET_MSR_INDEX_LIST, msr_index_list, RAW, "the MSRs that make up a vCPU's state")                       \
-	ROW(KVM_GET_MSR_FEATURE_INDEX_LIST, msr_feature_index_list, RAW, "the MSRs that describe the host: none")      \
+#define PITH_DEVICE_IOCTLS(ROW)                                                                                   \
+	ROW(KVM_GET_API_VERSION, api_version, RAW, "the version of the ABI: 12")                                  \
+	ROW(KVM_CREATE_VM, create_vm, RAW, "a new VM: a file")                                                    \
+	ROW(KVM_CHECK_EXTENSION, check_extension, RAW, "whether, or how much of, a capability is there")          \
+	ROW(KVM_GET_VCPU_MMAP_SIZE, vcpu_mmap_size, RAW,                                                          \
+	    "bytes of a vCPU's file to map: struct kvm_run and port data")                                        \
+	ROW(KVM_GET_SUPPORTED_CPUID, supported_cpuid, RAW,                                                        \
+	    "the CPUID leaves that this host and pith can give a guest")                                          \
+	ROW(KVM_GET_MSR_INDEX_LIST, msr_index_list, RAW, "the MSRs that make up a vCPU's state")                  \
+	ROW(KVM_GET_MSR_FEATURE_INDEX_LIST, msr_feature_index_list, RAW, "the MSRs that describe the host: none") \
 	ROW(KVM_X86_GET_MCE_CAP_SUPPORTED, mce_cap, STRUCT, "machine-check capabilities that a guest can have")
 
-#define PITH_VM_IOCTLS(ROW)                                                                                            \
-	ROW(KVM_CHECK_EXTENSION, check_extension, RAW, "as on the device")                                             \
-	ROW(KVM_CREATE_VCPU, create_vcpu, RAW, "a new vCPU with the given APIC id: a file")                            \
-	ROW(KVM_SET_USER_MEMORY_REGION, set_memory, STRUCT, "creates, moves, changes or deletes a memory slot")        \
-	ROW(KVM_GET_DIRTY_LOG, get_dirty_log, STRUCT, "the pages of a slot written to since the last call")            \
-	ROW(KVM_SET_TSS_ADDR, set_tss_addr, RAW, "taken and not needed: real mode runs without a TSS")                 \
-	ROW(KVM_SET_IDENTITY_MAP_ADDR, set_identity_map_addr, STRUCT, "taken and not needed")                          \
-	ROW(KVM_SET_BOOT_CPU_ID, set_boot_cpu_id, RAW, "which vCPU starts the machine")                                \
-	ROW(KVM_CREATE_IRQCHIP, create_irqchip, RAW, "PIC, I/O APIC and local APICs in the module")                    \
-	ROW(KVM_GET_IRQCHIP, get_irqchip, STRUCT, "the state of a PIC or the I/O APIC")                                \
-	ROW(KVM_SET_IRQCHIP, set_irqchip, STRUCT, "the reverse")                                                       \
-	ROW(KVM_CREATE_PIT2, create_pit2, STRUCT, "an 8254 in the module")                                             \
-	ROW(KVM_GET_PIT2, get_pit2, STRUCT, "its state")                                                               \
-	ROW(KVM_SET_PIT2, set_pit2, STRUCT, "the reverse")                                                             \
-	ROW(KVM_REINJECT_CONTROL, reinject_control, RAW, "whether the 8254 catches up on ticks")                       \
-	ROW(KVM_IRQ_LINE, irq_line, STRUCT, "drives a GSI")                                                            \
-	ROW(KVM_IRQ_LINE_STATUS, irq_line_status, STRUCT, "drives a GSI and tells what became of it")                  \
-	ROW(KVM_SIGNAL_MSI, signal_msi, STRUCT, "delivers a message-signalled interrupt")                              \
-	ROW(KVM_SET_GSI_ROUTING, set_gsi_routing, RAW, "which pin or message each GSI is")                             \
-	ROW(KVM_IRQFD, irqfd, STRUCT, "a GSI that an eventfd drives")                                                  \
+#define PITH_VM_IOCTLS(ROW)                                                                                     \
+	ROW(KVM_CHECK_EXTENSION, check_extension, RAW, "as on the device")                                      \
+	ROW(KVM_CREATE_VCPU, create_vcpu, RAW, "a new vCPU with the given APIC id: a file")                     \
+	ROW(KVM_SET_USER_MEMORY_REGION, set_memory, STRUCT, "creates, moves, changes or deletes a memory slot") \
+	ROW(KVM_GET_DIRTY_LOG, get_dirty_log, STRUCT, "the pages of a slot written to since the last call")     \
+	ROW(KVM_SET_TSS_ADDR, set_tss_addr, RAW, "taken and not needed: real mode runs without a TSS")          \
+	ROW(KVM_SET_IDENTITY_MAP_ADDR, set_identity_map_addr, STRUCT, "taken and not needed")                   \
+	ROW(KVM_SET_BOOT_CPU_ID, set_boot_cpu_id, RAW, "which vCPU starts the machine")                         \
+	ROW(KVM_CREATE_IRQCHIP, create_irqchip, RAW, "PIC, I/O APIC and local APICs in the module")             \
+	ROW(KVM_GET_IRQCHIP, get_irqchip, STRUCT, "the state of a PIC or the I/O APIC")                         \
+	ROW(KVM_SET_IRQCHIP, set_irqchip, STRUCT, "the reverse")                                                \
+	ROW(KVM_CREATE_PIT2, create_pit2, STRUCT, "an 8254 in the module")                                      \
+	ROW(KVM_GET_PIT2, get_pit2, STRUCT, "its state")                                                        \
+	ROW(KVM_SET_PIT2, set_pit2, STRUCT, "the reverse")                                                      \
+	ROW(KVM_REINJECT_CONTROL, reinject_control, RAW, "whether the 8254 catches up on ticks")                \
+	ROW(KVM_IRQ_LINE, irq_line, STRUCT, "drives a GSI")                                                     \
+	ROW(KVM_IRQ_LINE_STATUS, irq_line_status, STRUCT, "drives a GSI and tells what became of it")           \
+	ROW(KVM_SIGNAL_MSI, signal_msi, STRUCT, "delivers a message-signalled interrupt")                       \
+	ROW(KVM_SET_GSI_ROUTING, set_gsi_routing, RAW, "which pin or message each GSI is")                      \
+	ROW(KVM_IRQFD, irqfd, STRUCT, "a GSI that an eventfd drives")                                           \
 	ROW(KVM_IOEVENTFD, ioeventfd, STRUCT, "an eventfd that a guest's write signals")
 
-#define PITH_VCPU_IOCTLS(ROW)                                                                                          \
-	ROW(KVM_RUN, run, RAW, "runs the guest until it needs the client")                                             \
-	ROW(KVM_GET_REGS, get_regs, STRUCT, "general registers, RIP, RFLAGS")                                          \
-	ROW(KVM_SET_REGS, set_regs, STRUCT, "the reverse")                                                             \
-	ROW(KVM_GET_SREGS, get_sregs, STRUCT, "segments, tables, control registers, EFER, APIC base")                  \
-	ROW(KVM_SET_SREGS, set_sregs, STRUCT, "the reverse")                                                           \
-	ROW(KVM_GET_FPU, get_fpu, STRUCT, "x87 and SSE registers")                                                     \
-	ROW(KVM_SET_FPU, set_fpu, STRUCT, "the reverse")                                                               \
-	ROW(KVM_GET_XSAVE, get_xsave, STRUCT, "extended state, as XSAVE's standard form has it")                       \
-	ROW(KVM_SET_XSAVE, set_xsave, STRUCT, "the reverse")                                                           \
-	ROW(KVM_GET_XCRS, get_xcrs, STRUCT, "XCR0")                                                                    \
-	ROW(KVM_SET_XCRS, set_xcrs, STRUCT, "the reverse")                                                             \
-	ROW(KVM_GET_DEBUGREGS, get_debugregs, STRUCT, "DR0 to DR3, DR6, DR7")                                          \
-	ROW(KVM_SET_DEBUGREGS, set_debugregs, STRUCT, "the reverse")                                                   \
-	ROW(KVM_GET_MSRS, get_msrs, RAW, "model-specific registers, by a list")                                        \
-	ROW(KVM_SET_MSRS, set_msrs, RAW, "the reverse; returns how many were set")                                     \
-	ROW(KVM_SET_CPUID2, set_cpuid2, RAW, "what CPUID answers")                                                     \
-	ROW(KVM_GET_CPUID2, get_cpuid2, RAW, "the reverse")                                                            \
-	ROW(KVM_GET_LAPIC, get_lapic, STRUCT, "the local APIC's registers")                                            \
-	ROW(KVM_SET_LAPIC, set_lapic, STRUCT, "the reverse")                                                           \
-	ROW(KVM_GET_MP_STATE, get_mp_state, STRUCT, "running, halted, waiting for INIT or SIPI")                       \
-	ROW(KVM_SET_MP_STATE, set_mp_state, STRUCT, "the reverse")                                                     \
-	ROW(KVM_GET_VCPU_EVENTS, get_events, STRUCT, "exceptions, interrupts, NMIs on their way")                      \
-	ROW(KVM_SET_VCPU_EVENTS, set_events, STRUCT, "the reverse")                                                    \
-	ROW(KVM_INTERRUPT, interrupt, STRUCT, "an interrupt from the client's own controllers")                        \
-	ROW(KVM_NMI, nmi, RAW, "a non-maskable interrupt")                                                             \
-	ROW(KVM_SET_SIGNAL_MASK, set_signal_mask, RAW, "signals blocked while the guest runs")                         \
-	ROW(KVM_GET_TSC_KHZ, get_tsc_khz, RAW, "the guest's TSC frequency")                                            \
+#define PITH_VCPU_IOCTLS(ROW)                                                                         \
+	ROW(KVM_RUN, run, RAW, "runs the guest until it needs the client")                            \
+	ROW(KVM_GET_REGS, get_regs, STRUCT, "general registers, RIP, RFLAGS")                         \
+	ROW(KVM_SET_REGS, set_regs, STRUCT, "the reverse")                                            \
+	ROW(KVM_GET_SREGS, get_sregs, STRUCT, "segments, tables, control registers, EFER, APIC base") \
+	ROW(KVM_SET_SREGS, set_sregs, STRUCT, "the reverse")                                          \
+	ROW(KVM_GET_FPU, get_fpu, STRUCT, "x87 and SSE registers")                                    \
+	ROW(KVM_SET_FPU, set_fpu, STRUCT, "the reverse")                                              \
+	ROW(KVM_GET_XSAVE, get_xsave, STRUCT, "extended state, as XSAVE's standard form has it")      \
+	ROW(KVM_SET_XSAVE, set_xsave, STRUCT, "the reverse")                                          \
+	ROW(KVM_GET_XCRS, get_xcrs, STRUCT, "XCR0")                                                   \
+	ROW(KVM_SET_XCRS, set_xcrs, STRUCT, "the reverse")                                            \
+	ROW(KVM_GET_DEBUGREGS, get_debugregs, STRUCT, "DR0 to DR3, DR6, DR7")                         \
+	ROW(KVM_SET_DEBUGREGS, set_debugregs, STRUCT, "the reverse")                                  \
+	ROW(KVM_GET_MSRS, get_msrs, RAW, "model-specific registers, by a list")                       \
+	ROW(KVM_SET_MSRS, set_msrs, RAW, "the reverse; returns how many were set")                    \
+	ROW(KVM_SET_CPUID2, set_cpuid2, RAW, "what CPUID answers")                                    \
+	ROW(KVM_GET_CPUID2, get_cpuid2, RAW, "the reverse")                                           \
+	ROW(KVM_GET_LAPIC, get_lapic, STRUCT, "the local APIC's registers")                           \
+	ROW(KVM_SET_LAPIC, set_lapic, STRUCT, "the reverse")                                          \
+	ROW(KVM_GET_MP_STATE, get_mp_state, STRUCT, "running, halted, waiting for INIT or SIPI")      \
+	ROW(KVM_SET_MP_STATE, set_mp_state, STRUCT, "the reverse")                                    \
+	ROW(KVM_GET_VCPU_EVENTS, get_events, STRUCT, "exceptions, interrupts, NMIs on their way")     \
+	ROW(KVM_SET_VCPU_EVENTS, set_events, STRUCT, "the reverse")                                   \
+	ROW(KVM_INTERRUPT, interrupt, STRUCT, "an interrupt from the client's own controllers")       \
+	ROW(KVM_NMI, nmi, RAW, "a non-maskable interrupt")                                            \
+	ROW(KVM_SET_SIGNAL_MASK, set_signal_mask, RAW, "signals blocked while the guest runs")        \
+	ROW(KVM_GET_TSC_KHZ, get_tsc_khz, RAW, "the guest's TSC frequency")                           \
 	ROW(KVM_X86_SETUP_MCE, setup_mce, STRUCT, "the machine-check banks that the guest sees")
 
 #endif

@@ -61,6 +61,20 @@ struct madt_nmi {
 	u8 lint;
 } __attribute__((packed));
 
+struct madt {
+	struct header header;
+	u32 local_apic, flags;
+	struct madt_io_apic io_apic;
+	struct madt_override sci;
+	struct madt_nmi nmi;
+	struct madt_cpu cpus[];
+} __attribute__((packed));
+
+struct xsdt {
+	struct header header;
+	u64 fadt, madt;
+} __attribute__((packed));
+
 enum { MADT_CPU = 0, MADT_IO_APIC = 1, MADT_OVERRIDE = 2, MADT_NMI = 4 };
 
 #define MADT_PCAT_COMPAT 1
@@ -182,14 +196,7 @@ static u64 build_fadt(struct builder *builder, u64 dsdt)
  */
 static u64 build_madt(struct builder *builder, unsigned int nr_cpus)
 {
-	struct {
-		struct header header;
-		u32 local_apic, flags;
-		struct madt_io_apic io_apic;
-		struct madt_override sci;
-		struct madt_nmi nmi;
-		struct madt_cpu cpus[];
-	} __attribute__((packed)) * madt;
+	struct madt *madt;
 	u64 gpa = begin(builder, "APIC", 4, sizeof(*madt) + nr_cpus * sizeof(madt->cpus[0]), (void **)&madt);
 
 	madt->local_apic = LOCAL_APIC_ADDR;
@@ -220,14 +227,11 @@ static u64 build_madt(struct builder *builder, unsigned int nr_cpus)
 
 static u64 build_xsdt(struct builder *builder, u64 fadt, u64 madt)
 {
-	struct {
-		struct header header;
-		u64 tables[2];
-	} __attribute__((packed)) * xsdt;
+	struct xsdt *xsdt;
 	u64 gpa = begin(builder, "XSDT", 1, sizeof(*xsdt), (void **)&xsdt);
 
-	xsdt->tables[0] = fadt;
-	xsdt->tables[1] = madt;
+	xsdt->fadt = fadt;
+	xsdt->madt = madt;
 	finish(xsdt);
 	return gpa;
 }
@@ -242,10 +246,12 @@ static u64 build_xsdt(struct builder *builder, u64 fadt, u64 madt)
 u64 acpi_build(const struct memory *memory, unsigned int nr_cpus)
 {
 	struct builder builder = { memory, ACPI_TABLES_ADDR };
-	struct rsdp rsdp = { .signature = { 'R', 'S', 'D', ' ', 'P', 'T', 'R', ' ' },
-			     .oem_id = "PITH",
-			     .revision = 2,
-			     .length = sizeof(rsdp) };
+	struct rsdp rsdp = {
+		.signature = { 'R', 'S', 'D', ' ', 'P', 'T', 'R', ' ' },
+		.oem_id = "PITH",
+		.revision = 2,
+		.length = sizeof(rsdp),
+	};
 	void *host;
 	u64 gpa = reserve(&builder, sizeof(rsdp), &host);
 	u64 fadt = build_fadt(&builder, build_dsdt(&builder));

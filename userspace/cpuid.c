@@ -6,11 +6,14 @@
 #include "cpuid.h"
 
 #include <cpuid.h>
-#include <string.h>
+#include <linux/kvm.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 
 #include "util.h"
 #include "vm.h"
+
+#define MAX_ENTRIES 128
 
 #define LEAF_1_ECX_TSC_DEADLINE (1u << 24)
 #define LEAF_1_ECX_HYPERVISOR (1u << 31)
@@ -33,9 +36,9 @@ struct topology {
 	bool amd;
 };
 
-static struct kvm_cpuid_entry2 *find(struct cpuid *cpuid, u32 function)
+static struct kvm_cpuid_entry2 *find(struct kvm_cpuid2 *cpuid, u32 function)
 {
-	for (unsigned int i = 0; i < cpuid->head.nent; i++) {
+	for (unsigned int i = 0; i < cpuid->nent; i++) {
 		if (cpuid->entries[i].function == function)
 			return &cpuid->entries[i];
 	}
@@ -43,7 +46,7 @@ static struct kvm_cpuid_entry2 *find(struct cpuid *cpuid, u32 function)
 }
 
 /* The name of the processor and its first caches: some kernels give zeroes, and leave them to their client. */
-static void complete_from_host(struct cpuid *cpuid)
+static void complete_from_host(struct kvm_cpuid2 *cpuid)
 {
 	for (u32 function = 0x80000002; function <= 0x80000005; function++) {
 		struct kvm_cpuid_entry2 *entry = find(cpuid, function);
@@ -56,13 +59,17 @@ static void complete_from_host(struct cpuid *cpuid)
 /**
  * cpuid_get_supported - ask what a guest may be told
  * @vm: the machine
- * @cpuid: filled in
+ *
+ * Return: that, in memory that the caller may free.
  */
-void cpuid_get_supported(const struct vm *vm, struct cpuid *cpuid)
+struct kvm_cpuid2 *cpuid_get_supported(const struct vm *vm)
 {
+	struct kvm_cpuid2 *cpuid = calloc(1, sizeof(*cpuid) + MAX_ENTRIES * sizeof(cpuid->entries[0]));
 	struct kvm_cpuid_entry2 *leaf_1;
 
-	cpuid->head.nent = CPUID_MAX;
+	if (!cpuid)
+		die("out of memory");
+	cpuid->nent = MAX_ENTRIES;
 	must(ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid), "ask for the supported CPUID leaves");
 	leaf_1 = find(cpuid, 1);
 	if (!leaf_1)
@@ -72,6 +79,7 @@ void cpuid_get_supported(const struct vm *vm, struct cpuid *cpuid)
 	leaf_1->ecx &= ~LEAF_1_ECX_TSC_DEADLINE;
 	if (vm_extension(vm, KVM_CAP_TSC_DEADLINE_TIMER))
 		leaf_1->ecx |= LEAF_1_ECX_TSC_DEADLINE;
+	return cpuid;
 }
 
 static void set_leaf_1(struct kvm_cpuid_entry2 *entry, const struct topology *topology)
@@ -146,26 +154,26 @@ static const struct {
 };
 
 /* The host's kernel leaves the subleaves of the topology to its client. */
-static void complete_subleaves(struct cpuid *cpuid, u32 function)
+static void complete_subleaves(struct kvm_cpuid2 *cpuid, u32 function)
 {
 	u32 kept = 0;
 
 	if (!find(cpuid, function))
 		return;
-	for (u32 i = 0; i < cpuid->head.nent; i++) {
+	for (u32 i = 0; i < cpuid->nent; i++) {
 		if (cpuid->entries[i].function != function)
 			cpuid->entries[kept++] = cpuid->entries[i];
 	}
-	for (u32 index = 0; index < 3 && kept < CPUID_MAX; index++)
+	for (u32 index = 0; index < 3 && kept < MAX_ENTRIES; index++)
 		cpuid->entries[kept++] = (struct kvm_cpuid_entry2){
 			.function = function,
 			.index = index,
 			.flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
 		};
-	cpuid->head.nent = kept;
+	cpuid->nent = kept;
 }
 
-static bool is_amd(struct cpuid *cpuid)
+static bool is_amd(struct kvm_cpuid2 *cpuid)
 {
 	const struct kvm_cpuid_entry2 *vendor = find(cpuid, 0);
 
@@ -178,7 +186,7 @@ static bool is_amd(struct cpuid *cpuid)
  * @apic_id: this CPU
  * @nr_cpus: of how many
  */
-void cpuid_set_topology(struct cpuid *cpuid, unsigned int apic_id, unsigned int nr_cpus)
+void cpuid_set_topology(struct kvm_cpuid2 *cpuid, unsigned int apic_id, unsigned int nr_cpus)
 {
 	struct topology topology = { .apic_id = apic_id, .nr_cpus = nr_cpus, .amd = is_amd(cpuid) };
 
@@ -186,7 +194,7 @@ void cpuid_set_topology(struct cpuid *cpuid, unsigned int apic_id, unsigned int 
 		topology.id_bits++;
 	complete_subleaves(cpuid, 0xb);
 	complete_subleaves(cpuid, 0x1f);
-	for (unsigned int i = 0; i < cpuid->head.nent; i++) {
+	for (unsigned int i = 0; i < cpuid->nent; i++) {
 		struct kvm_cpuid_entry2 *entry = &cpuid->entries[i];
 
 		for (unsigned int j = 0; j < ARRAY_SIZE(leaves); j++) {

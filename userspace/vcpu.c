@@ -45,11 +45,12 @@ static const struct kvm_msr_entry msrs[] = {
 static void set_msrs(const struct vcpu *vcpu)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(msrs); i++) {
-		struct {
-			struct kvm_msrs head;
-			struct kvm_msr_entry entry;
-		} one = { .head.nmsrs = 1, .entry = msrs[i] };
+		union {
+			struct kvm_msrs msrs;
+			u8 space[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
+		} one = { .msrs.nmsrs = 1 };
 
+		one.msrs.entries[0] = msrs[i];
 		ioctl(vcpu->fd, KVM_SET_MSRS, &one);
 	}
 }
@@ -65,7 +66,7 @@ static void connect_pic(const struct vcpu *vcpu)
 	must(ioctl(vcpu->fd, KVM_SET_LAPIC, &lapic), "set a CPU's local APIC");
 }
 
-static void create(struct vcpu *vcpu, struct cpuid *cpuid, size_t run_size)
+static void create(struct vcpu *vcpu, struct kvm_cpuid2 *cpuid, size_t run_size)
 {
 	vcpu->fd = must(ioctl(vcpu->vm->fd, KVM_CREATE_VCPU, vcpu->id), "create a virtual CPU");
 	vcpu->run = mmap(NULL, run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->fd, 0);
@@ -85,17 +86,17 @@ static void create(struct vcpu *vcpu, struct cpuid *cpuid, size_t run_size)
 void vcpu_create_all(struct vm *vm, unsigned int count, u64 entry)
 {
 	int run_size = must(ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0), "ask for the size of a vCPU's shared page");
-	struct cpuid cpuid;
+	struct kvm_cpuid2 *cpuid = cpuid_get_supported(vm);
 
 	vm->nr_vcpus = count;
 	vm->vcpus = calloc(count, sizeof(*vm->vcpus));
 	if (!vm->vcpus)
 		die("out of memory");
-	cpuid_get_supported(vm, &cpuid);
 	for (unsigned int i = 0; i < count; i++) {
 		vm->vcpus[i] = (struct vcpu){ .vm = vm, .id = i };
-		create(&vm->vcpus[i], &cpuid, run_size);
+		create(&vm->vcpus[i], cpuid, run_size);
 	}
+	free(cpuid);
 	connect_pic(&vm->vcpus[0]);
 	boot_cpu(vm->vcpus[0].fd, entry);
 }
@@ -144,7 +145,7 @@ static void crash(struct vcpu *vcpu)
 
 static void exit_shutdown(struct vcpu *vcpu)
 {
-	error("CPU %u of the guest shut down: an exception came while it delivered a double fault", vcpu->id);
+	error("CPU %u of the guest shut down by a triple fault", vcpu->id);
 	crash(vcpu);
 }
 

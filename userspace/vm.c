@@ -16,17 +16,15 @@
 #define TSS_ADDR 0xfffbd000ull
 #define IDENTITY_MAP_ADDR 0xfffbc000ull
 
-#define EXTENSION(name)     \
-	{                   \
-		name, #name \
-	}
-
 static const struct {
 	int number;
 	const char *name;
 } required[] = {
-	EXTENSION(KVM_CAP_USER_MEMORY), EXTENSION(KVM_CAP_IRQCHIP),	   EXTENSION(KVM_CAP_PIT2),
-	EXTENSION(KVM_CAP_EXT_CPUID),	EXTENSION(KVM_CAP_IMMEDIATE_EXIT),
+	{ KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY" },
+	{ KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP" },
+	{ KVM_CAP_PIT2, "KVM_CAP_PIT2" },
+	{ KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID" },
+	{ KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT" },
 };
 
 static int open_device(const char *device)

@@ -12,12 +12,12 @@
 #include "control.h"
 #include "cpuid.h"
 
-#define CR0_DEFINED                                                                                                    \
-	(X86_CR0_PE | X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_ET | X86_CR0_NE | X86_CR0_WP | X86_CR0_AM |       \
+#define CR0_DEFINED                                                                                              \
+	(X86_CR0_PE | X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_ET | X86_CR0_NE | X86_CR0_WP | X86_CR0_AM | \
 	 X86_CR0_NW | X86_CR0_CD | X86_CR0_PG)
 /* Bits whose change means that translations cached so far are void. SDM, "Operations that Invalidate TLBs". */
-#define CR4_TRANSLATION                                                                                                \
-	(X86_CR4_PSE | X86_CR4_PAE | X86_CR4_PGE | X86_CR4_PCIDE | X86_CR4_SMEP | X86_CR4_SMAP | X86_CR4_PKE |         \
+#define CR4_TRANSLATION                                                                                        \
+	(X86_CR4_PSE | X86_CR4_PAE | X86_CR4_PGE | X86_CR4_PCIDE | X86_CR4_SMEP | X86_CR4_SMAP | X86_CR4_PKE | \
 	 X86_CR4_LA57)
 #define CR4_PDPTR (X86_CR4_PSE | X86_CR4_PAE | X86_CR4_PGE | X86_CR4_SMEP)
 #define CR0_PDPTR (X86_CR0_CD | X86_CR0_NW | X86_CR0_PG)

@@ -52,8 +52,7 @@ static const struct cpuid_rule rules[] = {
 				    F(APIC) | F(SEP) | F(MTRR) | F(PGE) | F(MCA) | F(CMOV) | F(PAT) | F(PSE36) |
 				    F(CLFLUSH) | F(MMX) | F(FXSR) | F(XMM) | F(XMM2) | F(SELFSNOOP),
 		.allow[CPUID_ECX] = F(XMM3) | F(PCLMULQDQ) | F(SSSE3) | F(FMA) | F(CX16) | F(PCID) | F(XMM4_1) |
-				    F(XMM4_2) | F(MOVBE) | F(POPCNT) | F(AES) | F(XSAVE) | F(AVX) | F(F16C) |
-				    F(RDRAND),
+				    F(XMM4_2) | F(MOVBE) | F(POPCNT) | F(AES) | F(XSAVE) | F(AVX) | F(F16C) | F(RDRAND),
 		.add[CPUID_ECX] = F(X2APIC) | F(HYPERVISOR),
 	},
 	{ .function = 2, .pass = PASS_ALL },
@@ -70,10 +69,10 @@ static const struct cpuid_rule rules[] = {
 				    F(AVX512DQ) | F(AVX512IFMA) | F(AVX512PF) | F(AVX512ER) | F(AVX512CD) |
 				    F(AVX512BW) | F(AVX512VL),
 		.allow[CPUID_ECX] = F(AVX512VBMI) | F(PKU) | F(AVX512_VBMI2) | F(GFNI) | F(VAES) | F(VPCLMULQDQ) |
-				    F(AVX512_VNNI) | F(AVX512_BITALG) | F(AVX512_VPOPCNTDQ) | F(RDPID) |
-				    F(CLDEMOTE) | F(MOVDIRI) | F(MOVDIR64B) | F(LA57),
-		.allow[CPUID_EDX] = F(AVX512_4VNNIW) | F(AVX512_4FMAPS) | F(FSRM) | F(AVX512_VP2INTERSECT) |
-				    F(SERIALIZE),
+				    F(AVX512_VNNI) | F(AVX512_BITALG) | F(AVX512_VPOPCNTDQ) | F(RDPID) | F(CLDEMOTE) |
+				    F(MOVDIRI) | F(MOVDIR64B) | F(LA57),
+		.allow[CPUID_EDX] =
+			F(AVX512_4VNNIW) | F(AVX512_4FMAPS) | F(FSRM) | F(AVX512_VP2INTERSECT) | F(SERIALIZE),
 	},
 	{ .function = 0xb, .index = 0, .indexed = true, .pass = PASS_ALL },
 	{ .function = 0xb, .index = 1, .indexed = true, .pass = PASS_ALL },
@@ -128,9 +127,12 @@ static u32 kernel_mask(u32 function, enum cpuid_regs_idx reg, u32 host)
 		enum cpuid_regs_idx reg;
 		int word;
 	} kept[] = {
-		{ 1, CPUID_EDX, CPUID_1_EDX },		  { 1, CPUID_ECX, CPUID_1_ECX },
-		{ 7, CPUID_EBX, CPUID_7_0_EBX },	  { 7, CPUID_ECX, CPUID_7_ECX },
-		{ 7, CPUID_EDX, CPUID_7_EDX },		  { 0x80000001, CPUID_ECX, CPUID_8000_0001_ECX },
+		{ 1, CPUID_EDX, CPUID_1_EDX },
+		{ 1, CPUID_ECX, CPUID_1_ECX },
+		{ 7, CPUID_EBX, CPUID_7_0_EBX },
+		{ 7, CPUID_ECX, CPUID_7_ECX },
+		{ 7, CPUID_EDX, CPUID_7_EDX },
+		{ 0x80000001, CPUID_ECX, CPUID_8000_0001_ECX },
 		{ 0x80000008, CPUID_EBX, CPUID_8000_0008_EBX },
 	};
 	unsigned int i;
@@ -243,8 +245,7 @@ static int hypervisor_leaves(struct kvm_cpuid_entry2 *entries, int max)
 						.ebx = signature[0],
 						.ecx = signature[1],
 						.edx = signature[2] };
-	entries[1] = (struct kvm_cpuid_entry2){ .function = KVM_CPUID_FEATURES,
-						.eax = BIT(KVM_FEATURE_NOP_IO_DELAY) };
+	entries[1] = (struct kvm_cpuid_entry2){ .function = KVM_CPUID_FEATURES, .eax = BIT(KVM_FEATURE_NOP_IO_DELAY) };
 	return 2;
 }
 
@@ -280,8 +281,7 @@ const struct kvm_cpuid_entry2 *cpuid_find(struct vcpu *vcpu, u32 function, u32 i
 	for (i = 0; i < vcpu->nr_cpuid; i++) {
 		const struct kvm_cpuid_entry2 *e = &vcpu->cpuid[i];
 
-		if (e->function == function &&
-		    (!(e->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) || e->index == index))
+		if (e->function == function && (!(e->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) || e->index == index))
 			return e;
 	}
 	return NULL;
@@ -301,19 +301,15 @@ static const struct {
 	enum cpuid_regs_idx reg;
 	int feature;
 } cr4_features[] = {
-	{ X86_CR4_OSXSAVE, 1, CPUID_ECX, X86_FEATURE_XSAVE },
-	{ X86_CR4_PCIDE, 1, CPUID_ECX, X86_FEATURE_PCID },
-	{ X86_CR4_FSGSBASE, 7, CPUID_EBX, X86_FEATURE_FSGSBASE },
-	{ X86_CR4_SMEP, 7, CPUID_EBX, X86_FEATURE_SMEP },
-	{ X86_CR4_SMAP, 7, CPUID_EBX, X86_FEATURE_SMAP },
-	{ X86_CR4_PKE, 7, CPUID_ECX, X86_FEATURE_PKU },
-	{ X86_CR4_LA57, 7, CPUID_ECX, X86_FEATURE_LA57 },
-	{ X86_CR4_UMIP, 7, CPUID_ECX, X86_FEATURE_UMIP },
+	{ X86_CR4_OSXSAVE, 1, CPUID_ECX, X86_FEATURE_XSAVE },	  { X86_CR4_PCIDE, 1, CPUID_ECX, X86_FEATURE_PCID },
+	{ X86_CR4_FSGSBASE, 7, CPUID_EBX, X86_FEATURE_FSGSBASE }, { X86_CR4_SMEP, 7, CPUID_EBX, X86_FEATURE_SMEP },
+	{ X86_CR4_SMAP, 7, CPUID_EBX, X86_FEATURE_SMAP },	  { X86_CR4_PKE, 7, CPUID_ECX, X86_FEATURE_PKU },
+	{ X86_CR4_LA57, 7, CPUID_ECX, X86_FEATURE_LA57 },	  { X86_CR4_UMIP, 7, CPUID_ECX, X86_FEATURE_UMIP },
 };
 
 /* What every 64-bit CPU has, whatever a client leaves out of CPUID. */
-#define CR4_ALWAYS                                                                                                     \
-	(X86_CR4_VME | X86_CR4_PVI | X86_CR4_TSD | X86_CR4_DE | X86_CR4_PSE | X86_CR4_PAE | X86_CR4_MCE |              \
+#define CR4_ALWAYS                                                                                        \
+	(X86_CR4_VME | X86_CR4_PVI | X86_CR4_TSD | X86_CR4_DE | X86_CR4_PSE | X86_CR4_PAE | X86_CR4_MCE | \
 	 X86_CR4_PGE | X86_CR4_PCE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT)
 
 static void derive_cr4(struct vcpu *vcpu)

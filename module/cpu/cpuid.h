@@ -28,7 +28,6 @@ void cpuid_execute(struct vcpu *vcpu, u32 function, u32 index, u64 *gpr);
 
 const struct kvm_cpuid_entry2 *cpuid_find(struct vcpu *vcpu, u32 function, u32 index);
 
-
 /** cpuid_has - whether the guest was given a feature bit */
 bool cpuid_has(struct vcpu *vcpu, u32 function, u32 index, enum cpuid_regs_idx reg, unsigned int bit);
 

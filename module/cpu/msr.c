@@ -116,10 +116,10 @@ struct msr_field {
 	bool listed;
 };
 
-#define FIELD(msr_index, field, group, rule)                                                                           \
-	{                                                                                                              \
-		.index = msr_index, .offset = offsetof(struct vcpu, field), .state = group, .may_write = rule,         \
-		.listed = true                                                                                         \
+#define FIELD(msr_index, field, group, rule)                                                                   \
+	{                                                                                                      \
+		.index = msr_index, .offset = offsetof(struct vcpu, field), .state = group, .may_write = rule, \
+		.listed = true                                                                                 \
 	}
 
 static const struct msr_field fields[] = {

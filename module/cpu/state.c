@@ -14,7 +14,7 @@
 /* -- reset ------------------------------------------------------------------------------------------------------- */
 
 /* Segment types. SDM volume 3, "Code- and Data-Segment Descriptor Types", "System Descriptor Types". */
-#define TYPE_DATA 3 /* read/write, accessed */
+#define TYPE_DATA 3  /* read/write, accessed */
 #define TYPE_CODE 11 /* execute/read, accessed */
 #define TYPE_LDT 2
 #define TYPE_TSS_BUSY 11
@@ -141,10 +141,10 @@ void state_set_regs(struct vcpu *vcpu, const struct kvm_regs *regs)
 		vcpu->regs.gpr[abi_order[i]] = abi[i];
 	vcpu->regs.rip = regs->rip;
 	/* Bits that RFLAGS does not have would make the entry fail. */
-	vcpu->regs.rflags = (regs->rflags & (RFLAGS_ARITH | RFLAGS_TF | RFLAGS_IF | RFLAGS_DF | RFLAGS_IOPL |
-					     RFLAGS_NT | RFLAGS_RF | RFLAGS_VM | RFLAGS_AC | RFLAGS_VIF | RFLAGS_VIP |
-					     RFLAGS_ID)) |
-			    RFLAGS_FIXED;
+	vcpu->regs.rflags =
+		(regs->rflags & (RFLAGS_ARITH | RFLAGS_TF | RFLAGS_IF | RFLAGS_DF | RFLAGS_IOPL | RFLAGS_NT |
+				 RFLAGS_RF | RFLAGS_VM | RFLAGS_AC | RFLAGS_VIF | RFLAGS_VIP | RFLAGS_ID)) |
+		RFLAGS_FIXED;
 	vcpu->known |= STATE_RIP | STATE_RSP | STATE_RFLAGS;
 	vcpu->changed |= STATE_RIP | STATE_RSP | STATE_RFLAGS;
 	/* As KVM does: a client that sets registers gives up an exception not delivered yet. */

@@ -105,10 +105,10 @@ static enum next exit_shutdown(struct vcpu *vcpu)
 #define LAST_EXIT SVM_EXIT_RDPRU
 
 static enum next (*const handlers[])(struct vcpu *vcpu) = {
-	[SVM_EXIT_READ_CR0 ... SVM_EXIT_READ_CR8] = exit_decode_cr_dr,
-	[SVM_EXIT_WRITE_CR0 ... SVM_EXIT_WRITE_CR8] = exit_decode_cr_dr,
-	[SVM_EXIT_READ_DR0 ... SVM_EXIT_READ_DR7] = exit_decode_cr_dr,
-	[SVM_EXIT_WRITE_DR0 ... SVM_EXIT_WRITE_DR7] = exit_decode_cr_dr,
+	[SVM_EXIT_READ_CR0... SVM_EXIT_READ_CR8] = exit_decode_cr_dr,
+	[SVM_EXIT_WRITE_CR0... SVM_EXIT_WRITE_CR8] = exit_decode_cr_dr,
+	[SVM_EXIT_READ_DR0... SVM_EXIT_READ_DR7] = exit_decode_cr_dr,
+	[SVM_EXIT_WRITE_DR0... SVM_EXIT_WRITE_DR7] = exit_decode_cr_dr,
 	[EXCEPTION(VECTOR_DB)] = exit_debug,
 	[EXCEPTION(VECTOR_AC)] = exit_alignment,
 	[EXCEPTION(VECTOR_MC)] = exit_nothing,

@@ -199,8 +199,8 @@ static void write_shadow(struct vcpu *vcpu)
 	struct vmcb_control_area *control = &to_vmcb(vcpu)->control;
 	bool shadow = vcpu->shadow & (SHADOW_STI | SHADOW_MOV_SS);
 
-	control->int_state = (control->int_state & ~SVM_INTERRUPT_SHADOW_MASK) |
-			     (shadow ? SVM_INTERRUPT_SHADOW_MASK : 0);
+	control->int_state =
+		(control->int_state & ~SVM_INTERRUPT_SHADOW_MASK) | (shadow ? SVM_INTERRUPT_SHADOW_MASK : 0);
 	to_svm(vcpu)->nmi_blocked = vcpu->shadow & SHADOW_NMI;
 	svm_set_intercept(to_vmcb(vcpu), INTERCEPT_IRET, to_svm(vcpu)->nmi_blocked);
 }

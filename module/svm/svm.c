@@ -56,7 +56,8 @@ static int check_cpu(void)
 	svm_features = cpuid_edx(CPUID_SVM);
 	nr_asids = cpuid_ebx(CPUID_SVM);
 	if (!rdmsrl_safe(MSR_VM_CR, &vm_cr) && (vm_cr & SVM_VM_CR_SVM_DIS_MASK))
-		return refuse("SVM is disabled by the firmware: enable it (SVM, AMD-V, virtualization) in the BIOS setup");
+		return refuse(
+			"SVM is disabled by the firmware: enable it (SVM, AMD-V, virtualization) in the BIOS setup");
 	if (!(svm_features & SVM_FEATURE_NPT))
 		return refuse("this CPU's SVM has no nested paging (NPT); pith has no shadow paging and needs it");
 	if (nr_asids < 2)
@@ -90,8 +91,7 @@ static void svm_teardown(void)
 {
 	int cpu;
 
-	for_each_possible_cpu(cpu)
-		free_cpu(per_cpu_ptr(&svm_cpus, cpu));
+	for_each_possible_cpu(cpu) free_cpu(per_cpu_ptr(&svm_cpus, cpu));
 	svm_maps_destroy();
 }
 
@@ -111,7 +111,8 @@ static int svm_setup(void)
 	r = svm_maps_create();
 	if (r)
 		return r;
-	for_each_possible_cpu(cpu) {
+	for_each_possible_cpu(cpu)
+	{
 		r = alloc_cpu(per_cpu_ptr(&svm_cpus, cpu));
 		if (r) {
 			svm_teardown();
@@ -177,8 +178,7 @@ static void forget(struct svm *svm)
 {
 	int cpu;
 
-	for_each_possible_cpu(cpu)
-		cmpxchg(&per_cpu_ptr(&svm_cpus, cpu)->last_vcpu, svm, NULL);
+	for_each_possible_cpu(cpu) cmpxchg(&per_cpu_ptr(&svm_cpus, cpu)->last_vcpu, svm, NULL);
 }
 
 static void svm_vcpu_destroy(struct vcpu *vcpu)

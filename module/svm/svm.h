@@ -38,7 +38,7 @@ struct svm {
 
 /* What each CPU has. */
 struct svm_cpu {
-	void *host_save; /* VM_HSAVE_PA: where VMRUN keeps the host */
+	void *host_save;	/* VM_HSAVE_PA: where VMRUN keeps the host */
 	struct vmcb *host_vmcb; /* what VMSAVE keeps of it */
 	u64 host_vmcb_pa;
 	u64 host_tsc_aux;

@@ -252,7 +252,6 @@ bool guest_set_msr(struct guest *g, u32 index, u64 value)
 #define ATTR_DATA16 0x0093
 #define ATTR_USER 0x0060
 #define ATTR_TSS 0x0089
-#define ATTR_TSS_BUSY 0x008b
 
 u64 descriptor(u32 base, u32 limit, u16 attributes)
 {
@@ -284,7 +283,7 @@ static void build_gdt(struct guest *g)
 	guest_set_gdt(g, SEL_USER_CS32, descriptor(0, 0xfffff, ATTR_CODE32 | ATTR_USER));
 	guest_set_gdt(g, SEL_USER_DS32, descriptor(0, 0xfffff, ATTR_DATA32 | ATTR_USER));
 	guest_set_gdt(g, SEL_USER_CS64, descriptor(0, 0xfffff, ATTR_CODE64 | ATTR_USER));
-	guest_set_gdt(g, SEL_TSS, descriptor(GUEST_TSS, PAGE - 1, ATTR_TSS_BUSY));
+	guest_set_gdt(g, SEL_TSS, descriptor(GUEST_TSS, PAGE - 1, ATTR_TSS));
 }
 
 /* What a segment register holds after a load of the selector. */
@@ -483,11 +482,12 @@ static void set_segments(struct guest *g, struct kvm_sregs *s)
 	const struct mode *mode = &modes[g->mode];
 	bool real = g->mode == MODE_REAL;
 
-	s->cs = real ? real_segment(true) : load_segment(g, mode->cs[0]);
+	s->cs = real ? real_segment(true) : load_segment(g, g->user ? mode->handler_cs : mode->cs[0]);
 	s->ss = real ? real_segment(false) : load_segment(g, mode->ds[0]);
 	s->ds = g->user ? load_segment(g, SEL_USER_DS32) : s->ss;
 	s->es = s->fs = s->gs = s->ds;
 	s->tr = load_segment(g, SEL_TSS);
+	s->tr.type |= 2; /* LTR marks it busy */
 	s->ldt = (struct kvm_segment){ .unusable = 1 };
 	s->gdt = (struct kvm_dtable){ .base = GUEST_GDT, .limit = GDT_ENTRIES * 8 - 1 };
 	s->idt = (struct kvm_dtable){ .base = GUEST_IDT, .limit = PAGE - 1 };

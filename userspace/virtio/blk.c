@@ -197,12 +197,12 @@ static const struct {
 	u8 (*carry_out)(struct blk *blk, u64 sector, struct buffers *out, struct buffers *in);
 	bool writes;
 } requests[] = {
-	[VIRTIO_BLK_T_IN] = { blk_in },
-	[VIRTIO_BLK_T_OUT] = { blk_out, .writes = true },
-	[VIRTIO_BLK_T_FLUSH] = { blk_flush },
-	[VIRTIO_BLK_T_GET_ID] = { blk_get_id },
-	[VIRTIO_BLK_T_DISCARD] = { blk_discard, .writes = true },
-	[VIRTIO_BLK_T_WRITE_ZEROES] = { blk_write_zeroes, .writes = true },
+	[VIRTIO_BLK_T_IN] = { .carry_out = blk_in },
+	[VIRTIO_BLK_T_OUT] = { .carry_out = blk_out, .writes = true },
+	[VIRTIO_BLK_T_FLUSH] = { .carry_out = blk_flush },
+	[VIRTIO_BLK_T_GET_ID] = { .carry_out = blk_get_id },
+	[VIRTIO_BLK_T_DISCARD] = { .carry_out = blk_discard, .writes = true },
+	[VIRTIO_BLK_T_WRITE_ZEROES] = { .carry_out = blk_write_zeroes, .writes = true },
 };
 
 static u8 carry_out(struct blk *blk, struct buffers *out, struct buffers *in)
