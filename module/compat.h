@@ -44,6 +44,19 @@ static inline void compat_eventfd_signal(struct eventfd_ctx *ctx)
 #include <asm/cpufeature.h>
 #include <asm/nospec-branch.h>
 
+/*
+ * With FRED the kernel no longer takes INT 2 and INT 18 for what they stand for, and its own way of passing an NMI on is
+ * KVM's alone.
+ */
+static inline bool compat_host_uses_fred(void)
+{
+#ifdef X86_FEATURE_FRED
+	return cpu_feature_enabled(X86_FEATURE_FRED);
+#else
+	return false;
+#endif
+}
+
 /* VMSCAPE: what branch prediction a guest taught stays out of the client, once the kernel knows that a guest ran. */
 static __always_inline void compat_after_guest(void)
 {

@@ -162,9 +162,10 @@ static const struct kvm_segment *get_segment(void *ctx, enum segment segment)
 /* A run of bytes within a page and not over eight of them, as a bus would see it. */
 struct piece {
 	u64 gpa;
-	u8 len;
+	u16 len;
 };
 
+#define BUS_WIDTH 8u
 #define MAX_PIECES 4
 
 /*
@@ -182,8 +183,8 @@ static int translate_operand(struct vcpu *vcpu, u64 linear, u32 access, u64 *gpa
 }
 
 /* Translates an access before anything of it happens; a fault anywhere in it leaves no trace. */
-static enum insn_result split(struct vcpu *vcpu, u64 linear, unsigned int size, u32 access, struct piece *pieces,
-			      unsigned int *nr, struct exception *exception)
+static enum insn_result split(struct vcpu *vcpu, u64 linear, unsigned int size, unsigned int max_len, u32 access,
+			      struct piece *pieces, unsigned int *nr, struct exception *exception)
 {
 	unsigned int len;
 
@@ -191,7 +192,7 @@ static enum insn_result split(struct vcpu *vcpu, u64 linear, unsigned int size, 
 		struct piece *piece = &pieces[*nr];
 
 		len = min_t(unsigned int, size, PAGE_SIZE - offset_in_page(linear));
-		len = min(len, 8u);
+		len = min(len, max_len);
 		switch (translate_operand(vcpu, linear, access, &piece->gpa, exception)) {
 		case WALK_FAULT:
 			return INSN_EXCEPTION;
@@ -239,7 +240,7 @@ static enum insn_result read_linear(void *ctx, u64 linear, void *buf, unsigned i
 	enum insn_result result;
 	unsigned int i, nr;
 
-	result = split(vcpu, linear, size, user_access(vcpu) | (for_write ? WALK_WRITE : 0), pieces, &nr,
+	result = split(vcpu, linear, size, BUS_WIDTH, user_access(vcpu) | (for_write ? WALK_WRITE : 0), pieces, &nr,
 		       &a->machine.exception);
 	for (i = 0; i < nr && result == INSN_DONE; buf += pieces[i++].len) {
 		if (memory_is_mmio(vcpu->vm, pieces[i].gpa, false))
@@ -276,7 +277,7 @@ static enum insn_result write_linear(void *ctx, u64 linear, const void *buf, uns
 	enum insn_result result;
 	unsigned int i, nr;
 
-	result = split(vcpu, linear, size, user_access(vcpu) | WALK_WRITE, pieces, &nr, &a->machine.exception);
+	result = split(vcpu, linear, size, BUS_WIDTH, user_access(vcpu) | WALK_WRITE, pieces, &nr, &a->machine.exception);
 	for (i = 0; i < nr && result == INSN_DONE; buf += pieces[i++].len) {
 		if (memory_is_mmio(vcpu->vm, pieces[i].gpa, true))
 			result = write_device(vcpu, &pieces[i], buf);
@@ -338,23 +339,29 @@ enum insn_result emulate_linear(struct vcpu *vcpu, enum segment segment, u64 off
 enum insn_result emulate_copy_in(struct vcpu *vcpu, u64 linear, void *buf, unsigned int size,
 				 struct exception *exception)
 {
-	u64 gpa;
+	struct piece pieces[MAX_PIECES];
+	enum insn_result result;
+	unsigned int i, nr;
 
-	if (vcpu_translate(vcpu, linear, user_access(vcpu), &gpa, exception) == WALK_FAULT)
-		return INSN_EXCEPTION;
-	return guest_read(vcpu->vm, gpa, buf, size) ? INSN_UNHANDLED : INSN_DONE;
+	result = split(vcpu, linear, size, PAGE_SIZE, user_access(vcpu), pieces, &nr, exception);
+	for (i = 0; i < nr && result == INSN_DONE; buf += pieces[i++].len)
+		if (guest_read(vcpu->vm, pieces[i].gpa, buf, pieces[i].len))
+			result = INSN_UNHANDLED;
+	return result;
 }
 
 enum insn_result emulate_copy_out(struct vcpu *vcpu, u64 linear, const void *buf, unsigned int size,
 				  struct exception *exception)
 {
-	u64 gpa;
+	struct piece pieces[MAX_PIECES];
+	enum insn_result result;
+	unsigned int i, nr;
 
-	if (vcpu_translate(vcpu, linear, user_access(vcpu) | WALK_WRITE, &gpa, exception) == WALK_FAULT)
-		return INSN_EXCEPTION;
-	if (!size)
-		return INSN_DONE;
-	return guest_write(vcpu->vm, gpa, buf, size) ? INSN_UNHANDLED : INSN_DONE;
+	result = split(vcpu, linear, size, PAGE_SIZE, user_access(vcpu) | WALK_WRITE, pieces, &nr, exception);
+	for (i = 0; buf && i < nr && result == INSN_DONE; buf += pieces[i++].len)
+		if (guest_write(vcpu->vm, pieces[i].gpa, buf, pieces[i].len))
+			result = INSN_UNHANDLED;
+	return result;
 }
 
 /* -- the client's part ------------------------------------------------------------------------------------------- */

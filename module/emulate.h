@@ -23,7 +23,10 @@ enum next emulate_msw(struct vcpu *vcpu, const struct insn *insn);
 enum insn_result emulate_linear(struct vcpu *vcpu, enum segment segment, u64 offset, unsigned int size, bool write,
 				u64 *linear, struct exception *exception);
 
-/* Copies between a buffer and guest memory at a linear address that stays within a page. May sleep. */
+/*
+ * Copies between a buffer and guest memory at a linear address, over two pages at the most. Without a buffer
+ * emulate_copy_out() only finds out whether the guest may write there. May sleep.
+ */
 enum insn_result emulate_copy_in(struct vcpu *vcpu, u64 linear, void *buf, unsigned int size,
 				 struct exception *exception);
 enum insn_result emulate_copy_out(struct vcpu *vcpu, u64 linear, const void *buf, unsigned int size,

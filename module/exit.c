@@ -179,6 +179,8 @@ enum next exit_wrmsr(struct vcpu *vcpu)
 
 	if (!vcpu_measure(vcpu, &next))
 		return next;
+	if (vcpu->in_slice && unlikely(msr_write_sleeps(vcpu, vcpu->regs.gpr[REG_RCX])))
+		return NEXT_SLOW;
 	if (msr_write(vcpu, vcpu->regs.gpr[REG_RCX], vcpu_edx_eax(vcpu), MSR_GUEST)) {
 		vcpu_raise_gp(vcpu);
 		return NEXT_ENTER;

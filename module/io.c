@@ -148,7 +148,7 @@ static void string_advance(struct vcpu *vcpu, u32 count)
 
 /*
  * Where the next elements lie: linear address, and how many fit into the page there and into the data page. An element
- * that crosses into another page is answered alone, by an emulation failure: no driver has ever done that.
+ * that crosses into another page is answered alone.
  */
 static bool string_span(struct vcpu *vcpu, u64 *linear, u32 *count, enum next *next)
 {
@@ -170,11 +170,7 @@ static bool string_span(struct vcpu *vcpu, u64 *linear, u32 *count, enum next *n
 		return false;
 	}
 	room = (PAGE_SIZE - offset_in_page(*linear)) / vcpu->pio.size;
-	if (!room) {
-		*next = exit_emulation_failure(vcpu, NULL, 0);
-		return false;
-	}
-	*count = min_t(u64, left, room);
+	*count = min_t(u64, left, max(room, 1u));
 	return true;
 }
 
@@ -212,7 +208,7 @@ static enum next exit_ins(struct vcpu *vcpu)
 	if (!string_span(vcpu, &linear, &count, &next))
 		return next;
 	/* The page is looked at before the port is read: a port read cannot be taken back. */
-	if (emulate_copy_out(vcpu, linear, NULL, 0, &exception) == INSN_EXCEPTION) {
+	if (emulate_copy_out(vcpu, linear, NULL, count * vcpu->pio.size, &exception) == INSN_EXCEPTION) {
 		vcpu_raise(vcpu, &exception);
 		return NEXT_ENTER;
 	}

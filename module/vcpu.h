@@ -93,6 +93,7 @@ struct msr_state {
 	u64 mtrr_fixed[11], mtrr_var[16];
 	u64 mcg_status, mcg_cap;
 	u64 bios_sign, smi_count, debugctl;
+	u64 system_time, wall_clock; /* of kvmclock */
 };
 
 /* A memory access of an instruction that user space has to answer. Reads are kept, for the instruction's next try. */

@@ -158,10 +158,17 @@ static long vm_ioctl_get_irqchip(void *object, void *arg)
 	return irqchip_get(object, arg);
 }
 
-/* The number says that the struct comes back; KVM leaves it as it was, and so does this. */
+/* Its number says that the struct comes back; but it goes in, and stays as it is. */
 static long vm_ioctl_set_irqchip(void *object, void *arg)
 {
-	return irqchip_set(object, arg);
+	struct kvm_irqchip *chip = memdup_user((void __user *)arg, sizeof(*chip));
+	long r;
+
+	if (IS_ERR(chip))
+		return PTR_ERR(chip);
+	r = irqchip_set(object, chip);
+	kfree(chip);
+	return r;
 }
 
 static long vm_ioctl_get_pit2(void *object, void *arg)

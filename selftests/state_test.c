@@ -200,6 +200,15 @@ static u64 guest_components(struct kvm_cpuid2 *cpuid)
 	return e ? e->eax & COMPONENTS : 0;
 }
 
+/* AMD's SYSENTER is for 32-bit code: no more of its addresses need be kept. */
+static u64 sysenter_mask(void)
+{
+	u32 eax, ebx, ecx, edx;
+
+	__cpuid(0, eax, ebx, ecx, edx);
+	return ebx == signature_AMD_ebx ? 0xffffffff : -1ul;
+}
+
 /* The MSRs that hardware or hypervisor switches. */
 static void fill_msrs(struct values *v, u64 *random, bool has_tsc_aux)
 {
@@ -215,8 +224,8 @@ static void fill_msrs(struct values *v, u64 *random, bool has_tsc_aux)
 		{ 0xc0000101, GS_BASE },
 		{ 0xc0000102, next_random(random) | canonical }, /* KERNEL_GS_BASE */
 		{ 0x174, (u16)next_random(random) },		 /* SYSENTER_CS */
-		{ 0x175, next_random(random) | canonical },
-		{ 0x176, next_random(random) | canonical },
+		{ 0x175, (next_random(random) | canonical) & sysenter_mask() },
+		{ 0x176, (next_random(random) | canonical) & sysenter_mask() },
 		{ 0x277, next_random(random) & 1 ? 0x0001040506070001 : 0x0706050401000604 }, /* PAT */
 		{ has_tsc_aux ? 0xc0000103 : 0, (u32)next_random(random) },
 	};

@@ -5,7 +5,7 @@
  * module's dispatch, the selftests and Documentation/abi.md are made from them.
  *
  * A row is ROW(ioctl, handler, argument, "meaning"). The argument is STRUCT where the ioctl's number tells size and
- * direction, and RAW where it is a value, or a header that a variable part follows.
+ * direction, and RAW where it is a value, or a header that a variable part follows, or where the number tells it wrong.
  */
 #ifndef PITH_UAPI_H
 #define PITH_UAPI_H
@@ -34,7 +34,7 @@
 	ROW(KVM_SET_BOOT_CPU_ID, set_boot_cpu_id, RAW, "which vCPU starts the machine")                         \
 	ROW(KVM_CREATE_IRQCHIP, create_irqchip, RAW, "PIC, I/O APIC and local APICs in the module")             \
 	ROW(KVM_GET_IRQCHIP, get_irqchip, STRUCT, "the state of a PIC or the I/O APIC")                         \
-	ROW(KVM_SET_IRQCHIP, set_irqchip, STRUCT, "the reverse")                                                \
+	ROW(KVM_SET_IRQCHIP, set_irqchip, RAW, "the reverse")                                                   \
 	ROW(KVM_CREATE_PIT2, create_pit2, STRUCT, "an 8254 in the module")                                      \
 	ROW(KVM_GET_PIT2, get_pit2, STRUCT, "its state")                                                        \
 	ROW(KVM_SET_PIT2, set_pit2, STRUCT, "the reverse")                                                      \

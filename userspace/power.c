@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * How a guest ends: ACPI's soft off, and the keyboard controller's reset line, which is all there is of that controller.
+ * How a guest ends: ACPI's soft off, and the keyboard controller's reset line, all there is of that controller.
  * (The third way, the reset control register, is in pci.c, since its port is one of PCI's.)
  */
 #include "power.h"

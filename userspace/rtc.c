@@ -39,7 +39,7 @@ enum {
 #define RTC_B_24H 0x02
 #define RTC_D_VALID 0x80
 
-/* The update-in-progress bit is seen this long before the seconds change. Source: MC146818 data sheet, "Update Cycle". */
+/* The update-in-progress bit is seen this long before the update. Source: MC146818 data sheet, "Update Cycle". */
 #define UIP_NS 244000
 
 struct rtc {

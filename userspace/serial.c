@@ -2,8 +2,8 @@
 /*
  * COM1: a 16550A whose far end is standard input and output.
  *
- * Output is held back only while the guest is busy writing. It leaves at the end of a line, when the buffer is full, and
- * when the guest touches any register but the transmitter's, except that it may look once at the line status, which
+ * Output is held back only while the guest is busy writing. It leaves at the end of a line, when the buffer is full,
+ * and when the guest touches any register but the transmitter's, except that it may look once at the line status, which
  * drivers do between two bytes. So a whole line costs one write, and a prompt without an end of line is not kept.
  */
 #include "serial.h"

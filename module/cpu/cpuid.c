@@ -13,6 +13,7 @@
 
 #include "../backend.h"
 #include "../irq/irqchip.h"
+#include "clock.h"
 #include "cpuid.h"
 #include "fpu.h"
 
@@ -246,6 +247,9 @@ static int hypervisor_leaves(struct kvm_cpuid_entry2 *entries, int max)
 						.ecx = signature[1],
 						.edx = signature[2] };
 	entries[1] = (struct kvm_cpuid_entry2){ .function = KVM_CPUID_FEATURES, .eax = BIT(KVM_FEATURE_NOP_IO_DELAY) };
+	if (clock_supported())
+		entries[1].eax |= BIT(KVM_FEATURE_CLOCKSOURCE) | BIT(KVM_FEATURE_CLOCKSOURCE2) |
+				  BIT(KVM_FEATURE_CLOCKSOURCE_STABLE_BIT);
 	return 2;
 }
 

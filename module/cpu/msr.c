@@ -7,11 +7,13 @@
 #include <linux/nospec.h>
 
 #include <asm/msr-index.h>
+#include <asm/kvm_para.h>
 #include <asm/mtrr.h>
 #include <asm/tsc.h>
 
 #include "../emulate.h"
 #include "../irq/irqchip.h"
+#include "clock.h"
 #include "control.h"
 #include "cpuid.h"
 #include "msr.h"
@@ -196,6 +198,7 @@ static void set_tsc(struct vcpu *vcpu, u64 value)
 	vcpu->tsc_offset = value - rdtsc();
 	vcpu->changed |= STATE_TSC;
 	irq_tsc_changed(vcpu);
+	clock_update(vcpu);
 }
 
 static int read_tsc(struct vcpu *vcpu, u32 index, u64 *value, enum msr_origin origin)
@@ -225,6 +228,16 @@ static int write_tsc_adjust(struct vcpu *vcpu, u32 index, u64 value, enum msr_or
 		set_tsc(vcpu, guest_tsc(vcpu) + value - vcpu->msr.tsc_adjust);
 	vcpu->msr.tsc_adjust = value;
 	return 0;
+}
+
+static int read_clock(struct vcpu *vcpu, u32 index, u64 *value, enum msr_origin origin)
+{
+	return clock_read_msr(vcpu, index, value);
+}
+
+static int write_clock(struct vcpu *vcpu, u32 index, u64 value, enum msr_origin origin)
+{
+	return clock_write_msr(vcpu, index, value);
 }
 
 static int read_efer(struct vcpu *vcpu, u32 index, u64 *value, enum msr_origin origin)
@@ -347,6 +360,9 @@ static const struct msr_range ranges[] = {
 	{ MSR_IA32_APICBASE, MSR_IA32_APICBASE, read_apic, write_apic, true },
 	{ MSR_TSC_AUX, MSR_TSC_AUX, read_tsc_aux, write_tsc_aux, true },
 	{ MSR_IA32_UCODE_REV, MSR_IA32_UCODE_REV, read_patch_level, write_patch_level, true },
+	{ MSR_KVM_WALL_CLOCK, MSR_KVM_SYSTEM_TIME, read_clock, write_clock, true },
+	{ MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_WALL_CLOCK_NEW, read_clock, write_clock, true },
+	{ MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_SYSTEM_TIME_NEW, read_clock, write_clock, true },
 	{ MSR_MTRRcap, MSR_MTRRcap, read_mtrr_cap, write_refused },
 	{ MSR_IA32_PLATFORM_ID, MSR_IA32_PLATFORM_ID, read_zero, write_refused },
 	{ MSR_IA32_EBL_CR_POWERON, MSR_IA32_EBL_CR_POWERON, read_zero, write_ignored },
@@ -412,6 +428,12 @@ int msr_write(struct vcpu *vcpu, u32 index, u64 value, enum msr_origin origin)
 	vcpu_touch(vcpu, field.state);
 	*(u64 *)((void *)vcpu + field.offset) = value;
 	return 0;
+}
+
+/* Of the clock's MSRs, and of those that move the TSC when there is a clock made of it. */
+bool msr_write_sleeps(struct vcpu *vcpu, u32 index)
+{
+	return clock_is_msr(index) || (vcpu->msr.system_time && (index == MSR_IA32_TSC || index == MSR_IA32_TSC_ADJUST));
 }
 
 static void list_one(u32 *indices, unsigned int max, unsigned int *nr, u32 index)

@@ -17,6 +17,9 @@ enum msr_origin { MSR_GUEST, MSR_HOST };
 int msr_read(struct vcpu *vcpu, u32 index, u64 *value, enum msr_origin origin);
 int msr_write(struct vcpu *vcpu, u32 index, u64 value, enum msr_origin origin);
 
+/** msr_write_sleeps - whether a guest's write has to touch guest memory */
+bool msr_write_sleeps(struct vcpu *vcpu, u32 index);
+
 /** msr_list - the MSRs that a client has to save (KVM_GET_MSR_INDEX_LIST). Return: how many there are. */
 unsigned int msr_list(u32 *indices, unsigned int max);
 

@@ -11,6 +11,7 @@
 #include <asm/processor.h>
 
 #include "vmx.h"
+#include "../compat.h"
 #include "../memory/memory.h"
 
 struct vmx_capabilities vmx_capabilities;
@@ -114,6 +115,13 @@ static int refuse(const char *name)
 	return -EOPNOTSUPP;
 }
 
+static bool satisfies(const struct control *control, u32 must, u32 may)
+{
+	if (control->need == NEVER)
+		return !(must & control->bit);
+	return control->need == WHERE_PRESENT || (may & control->bit);
+}
+
 /*
  * The low half of a capability MSR has the bits that must be 1, the high half those that may be 1.
  * Source: SDM volume 3, "VM-Execution Controls", "VM-Exit Controls", "VM-Entry Controls" in that appendix.
@@ -126,7 +134,7 @@ static int find_controls(const struct control_field *field)
 	rdmsr(field->msr, must, may);
 	*field->value = must;
 	for (control = field->controls; control->name; control++) {
-		if (control->need == NEVER ? must & control->bit : control->need != WHERE_PRESENT && !(may & control->bit))
+		if (!satisfies(control, must, may))
 			return refuse(control->name);
 		if (control->need == ALWAYS || control->need == WHERE_PRESENT)
 			*field->value |= control->bit & may;
@@ -149,13 +157,17 @@ static int find_vmx(void)
 	u64 feature_control;
 
 	if (!(cpuid_ecx(1) & BIT(X86_FEATURE_VMX & 31))) {
-		pr_err("this CPU has no VMX: an Intel CPU with VT-x is needed, or nested virtualization where this is a guest\n");
+		pr_err("this CPU has no VMX: an Intel CPU with VT-x is needed, or in a guest nested virtualization\n");
 		return -EOPNOTSUPP;
 	}
 	if (rdmsrl_safe(MSR_IA32_FEAT_CTL, &feature_control))
 		feature_control = 0;
 	if ((feature_control & FEAT_CTL_LOCKED) && !(feature_control & FEAT_CTL_VMX_ENABLED_OUTSIDE_SMX)) {
 		pr_err("VMX is disabled by the firmware: enable Intel VT-x in the BIOS setup\n");
+		return -EOPNOTSUPP;
+	}
+	if (compat_host_uses_fred()) {
+		pr_err("the kernel uses FRED, by which NMIs of guests cannot be passed on: boot it with fred=off\n");
 		return -EOPNOTSUPP;
 	}
 	return 0;

@@ -63,7 +63,8 @@ static void check_controls(void)
 #undef REQUIRE_ALLOWED
 	REQUIRE(section, VIRTUAL_PROCESSOR_ID, "the VPID is not 0", vmcs_read16(VIRTUAL_PROCESSOR_ID));
 	REQUIRE(section, EPT_POINTER, "EPT memory type is write-back, with four levels",
-		(vmcs_read64(EPT_POINTER) & (VMX_EPTP_MT_MASK | VMX_EPTP_PWL_MASK)) == (VMX_EPTP_MT_WB | VMX_EPTP_PWL_4));
+		(vmcs_read64(EPT_POINTER) & (VMX_EPTP_MT_MASK | VMX_EPTP_PWL_MASK)) ==
+			(VMX_EPTP_MT_WB | VMX_EPTP_PWL_4));
 }
 
 static bool pushes_error_code(u8 vector)
@@ -82,7 +83,8 @@ static void check_injected_event(const struct guest_view *guest)
 	if (!guest->injected)
 		return;
 	REQUIRE(section, VM_ENTRY_INTR_INFO_FIELD, "the type is not a reserved one", type != INTR_TYPE_RESERVED);
-	REQUIRE(section, VM_ENTRY_INTR_INFO_FIELD, "the vector of an NMI is 2", type != INTR_TYPE_NMI_INTR || vector == 2);
+	REQUIRE(section, VM_ENTRY_INTR_INFO_FIELD, "the vector of an NMI is 2",
+		type != INTR_TYPE_NMI_INTR || vector == 2);
 	REQUIRE(section, VM_ENTRY_INTR_INFO_FIELD, "the vector of a hardware exception is at most 31",
 		type != INTR_TYPE_HARD_EXCEPTION || vector < 32);
 	REQUIRE(section, VM_ENTRY_INTR_INFO_FIELD,

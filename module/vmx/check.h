@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Which rule a failed VM entry broke: the CPU tells only that there was one. The rules of the SDM's chapter "VM Entries" are
- * gone through again by software, one REQUIRE() each, and each broken one is told with its field and value.
+ * Which rule a failed VM entry broke: the CPU tells only that there was one. The rules of the SDM's chapter "VM
+ * Entries" are gone through again by software, one REQUIRE() each, and each broken one is told with its field and
+ * value.
  */
 #ifndef PITH_VMX_CHECK_H
 #define PITH_VMX_CHECK_H

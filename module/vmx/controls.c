@@ -145,8 +145,8 @@ static u32 secondary_controls(const struct vcpu *vcpu)
 
 static bool has_spec_ctrl(const struct vcpu *vcpu)
 {
-	return boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL) && (guest_has(vcpu, 7, edx, X86_FEATURE_SPEC_CTRL) ||
-							   guest_has(vcpu, 7, edx, X86_FEATURE_SPEC_CTRL_SSBD));
+	return boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL) &&
+	       (guest_has(vcpu, 7, edx, X86_FEATURE_SPEC_CTRL) || guest_has(vcpu, 7, edx, X86_FEATURE_SPEC_CTRL_SSBD));
 }
 
 /*

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * VMX on and off on a CPU. Source: SDM volume 3, "Enabling and Entering VMX Operation", "Restrictions on VMX Operation".
+ * VMX on and off on a CPU. Source: SDM volume 3, "Enabling and Entering VMX Operation", "Restrictions on VMX
+ * Operation".
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/cpu.h>
+#include <linux/namei.h>
+#include <linux/path.h>
 #include <linux/percpu.h>
 #include <linux/reboot.h>
 #include <asm/msr.h>
@@ -31,6 +34,20 @@ static void emergency_off(void)
 	cr4_clear_bits(X86_CR4_VMXE);
 }
 
+/*
+ * Loaded, it may take VMX at any time, and has the one hook for crashes that the kernel gives. Its name in sysfs is all
+ * that tells of it.
+ */
+static bool kvm_intel_loaded(void)
+{
+	struct path path;
+
+	if (kern_path("/sys/module/kvm_intel", 0, &path))
+		return false;
+	path_put(&path);
+	return true;
+}
+
 static void note_foreign_vmx(void *found)
 {
 	if (native_read_cr4() & X86_CR4_VMXE)
@@ -39,7 +56,7 @@ static void note_foreign_vmx(void *found)
 
 static bool another_hypervisor(void)
 {
-	bool found = false;
+	bool found = kvm_intel_loaded();
 
 	on_each_cpu(note_foreign_vmx, &found, 1);
 	return found;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What a slice must put aside of the host, and what exits load of it. The VMCS's host-state area gets each value only
- * when it is another one; what exits cannot restore (selectors of user space, descriptor-table limits) is put back at the
- * slice's end. Source: SDM volume 3, "Host-State Area", "Loading Host State".
+ * when it is another one; what exits cannot restore (selectors of user space, descriptor-table limits) is put back at
+ * the slice's end. Source: SDM volume 3, "Host-State Area", "Loading Host State".
  */
 #include <linux/hw_breakpoint.h>
 #include <linux/mm.h>
@@ -101,8 +101,8 @@ static void save_thread_state(struct vmx_host *host)
 }
 
 /*
- * Exits leave null selectors and the VMCS's bases. Loading FS and GS loads a base with them, so bases come last. The GDT's
- * limit is 64 KiB and the TSS's has no I/O bitmap after an exit.
+ * Exits leave null selectors and the VMCS's bases. Loading FS and GS loads a base with them, so bases come last. The
+ * GDT's limit is 64 KiB and the TSS's has no I/O bitmap after an exit.
  */
 static void restore_thread_state(const struct vmx_host *host)
 {

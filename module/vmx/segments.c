@@ -1,19 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Segment registers: struct kvm_segment to and from the VMCS's fields. Source: SDM volume 3, "Guest Register State", format
- * of access rights, and "Checks on Guest Segment Registers".
+ * Segment registers: struct kvm_segment to and from the VMCS's fields. Source: SDM volume 3, "Guest Register State",
+ * format of access rights, and "Checks on Guest Segment Registers".
  */
 #include "vmx.h"
 
-#define AR_AVL_SHIFT 12
+#define VMX_AR_AVL_MASK BIT(12)
 
+/* An unusable SS still has a DPL, which is the guest's CPL. */
 static u32 access_rights(const struct kvm_segment *segment)
 {
+	u32 ar = (segment->type & VMX_AR_TYPE_MASK) | (segment->dpl & 3) << VMX_AR_DPL_SHIFT;
+
 	if (segment->unusable || !segment->present)
-		return VMX_AR_UNUSABLE_MASK;
-	return (segment->type & VMX_AR_TYPE_MASK) | (segment->s & 1) << 4 | (segment->dpl & 3) << VMX_AR_DPL_SHIFT |
-	       VMX_AR_P_MASK | (segment->avl & 1) << AR_AVL_SHIFT | (segment->l & 1) << 13 | (segment->db & 1) << 14 |
-	       (segment->g & 1) << 15;
+		ar |= VMX_AR_UNUSABLE_MASK;
+	if (segment->present)
+		ar |= VMX_AR_P_MASK;
+	if (segment->s)
+		ar |= VMX_AR_S_MASK;
+	if (segment->avl)
+		ar |= VMX_AR_AVL_MASK;
+	if (segment->l)
+		ar |= VMX_AR_L_MASK;
+	if (segment->db)
+		ar |= VMX_AR_DB_MASK;
+	if (segment->g)
+		ar |= VMX_AR_G_MASK;
+	return ar;
 }
 
 static void set_access_rights(struct kvm_segment *segment, u32 ar)
@@ -21,7 +34,7 @@ static void set_access_rights(struct kvm_segment *segment, u32 ar)
 	segment->type = ar & VMX_AR_TYPE_MASK;
 	segment->s = !!(ar & VMX_AR_S_MASK);
 	segment->dpl = VMX_AR_DPL(ar);
-	segment->avl = ar >> AR_AVL_SHIFT & 1;
+	segment->avl = !!(ar & VMX_AR_AVL_MASK);
 	segment->l = !!(ar & VMX_AR_L_MASK);
 	segment->db = !!(ar & VMX_AR_DB_MASK);
 	segment->g = !!(ar & VMX_AR_G_MASK);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Register state between struct vcpu and the VMCS, by groups. What the guest sees of CR0 and CR4 is not what the hardware
- * runs with: bits of the host's stand in the field, the guest's view in the read shadow. Source: SDM volume 3, "Guest-State
- * Area", "Guest/Host Masks and Read Shadows for CR0 and CR4".
+ * Register state between struct vcpu and the VMCS, by groups. What the guest sees of CR0 and CR4 is not what the
+ * hardware runs with: bits of the host's stand in the field, the guest's view in the read shadow. Source: SDM volume 3,
+ * "Guest-State Area", "Guest/Host Masks and Read Shadows for CR0 and CR4".
  */
 #include <linux/percpu.h>
 #include <asm/debugreg.h>
@@ -15,8 +15,8 @@
 #define CR0_OWNED X86_CR0_TS
 
 /*
- * CD and NW have no meaning for a guest whose memory types are EPT's. PE and PG are free in an unrestricted guest; other
- * fixed bits (NE) stay as VMX wants them. Source: SDM volume 3, "Restrictions on VMX Operation".
+ * CD and NW have no meaning for a guest whose memory types are EPT's. PE and PG are free in an unrestricted guest;
+ * other fixed bits (NE) stay as VMX wants them. Source: SDM volume 3, "Restrictions on VMX Operation".
  */
 static u64 hardware_cr0(u64 cr0)
 {
@@ -210,7 +210,8 @@ static void shadow_to_vmcs(struct vcpu *vcpu)
 /**
  * vmx_set_pending_single_step - in an interrupt shadow BS must say what TF says
  * @vcpu: in a slice, or its VMCS loaded
- * The trap of the instruction that made the shadow is still to come. Source: SDM volume 3, "Checks on Guest Non-Register State", pending debug exceptions.
+ * The trap of the instruction that made the shadow is still to come.
+ * Source: SDM volume 3, "Checks on Guest Non-Register State", pending debug exceptions.
  */
 void vmx_set_pending_single_step(struct vcpu *vcpu)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The MSRs that the kernel itself does not use before it returns to user space: SYSCALL's, and TSC_AUX. The guest's stay
- * loaded after a slice; a user-return notifier brings the host's back when they begin to matter, so that a vCPU thread
- * that comes and goes pays for none of them.
+ * The MSRs that the kernel itself does not use before it returns to user space: SYSCALL's, and TSC_AUX. The guest's
+ * stay loaded after a slice; a user-return notifier brings the host's back when they begin to matter, so that a vCPU
+ * thread that comes and goes pays for none of them.
  */
 #include <linux/percpu.h>
 #include <linux/user-return-notifier.h>

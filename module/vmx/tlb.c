@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the CPU caches of translations, and how it forgets: entries are tagged with a VPID (whose guest-virtual addresses)
- * and an EPTP (which second-stage tables). Source: SDM volume 3, "Caching Translation Information".
+ * What the CPU caches of translations, and how it forgets: entries are tagged with a VPID (whose guest-virtual
+ * addresses) and an EPTP (which second-stage tables). Source: SDM volume 3, "Caching Translation Information".
  */
 #include <linux/idr.h>
 
@@ -18,8 +18,8 @@ int vpid_alloc(void)
 }
 
 /*
- * What is cached under a VPID outlives its vCPU; it does no harm, since a vCPU that comes to a CPU it did not run on last
- * flushes first.
+ * What is cached under a VPID outlives its vCPU; it does no harm, since a vCPU that comes to a CPU it did not run on
+ * last flushes first.
  */
 void vpid_free(u16 vpid)
 {
@@ -51,8 +51,8 @@ static bool flush_vpid(u16 vpid)
 }
 
 /*
- * With EPT all that a guest's accesses cache comes from both stages and is tagged with the EPTP as well, so INVEPT alone
- * flushes both.
+ * With EPT all that a guest's accesses cache comes from both stages and is tagged with the EPTP as well, so INVEPT
+ * alone flushes both.
  */
 void vmx_flush_tlb(struct vcpu *vcpu, bool second_stage)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * VMCS regions and which CPU they are active on. A VMCS may be active on one CPU only, which may hold parts of it that
- * memory does not have; VMCLEAR brings it back into memory. Source: SDM volume 3, "Software Use of Virtual-Machine Control
- * Structures".
+ * memory does not have; VMCLEAR brings it back into memory. Source: SDM volume 3, "Software Use of Virtual-Machine
+ * Control Structures".
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -47,8 +47,8 @@ static void vmcs_access_failed(const char *access, unsigned long field, unsigned
 		return;
 	if (field != VM_INSTRUCTION_ERROR)
 		error = vmcs_read32(VM_INSTRUCTION_ERROR);
-	vm_bug(vmx->vcpu->vm, "%s of VMCS field %#lx (value %#lx) failed, VM-instruction error %lu", access, field, value,
-	       error);
+	vm_bug(vmx->vcpu->vm, "%s of VMCS field %#lx (value %#lx) failed, VM-instruction error %lu", access, field,
+	       value, error);
 }
 
 noinline void vmcs_read_failed(unsigned long field)

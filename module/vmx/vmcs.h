@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The VMCS: loading it on a CPU, and typed access to its fields. A field's encoding tells its width, so an access of the
- * wrong one does not compile. Source: SDM volume 3, "Field Encoding in the VMCS".
+ * The VMCS: loading it on a CPU, and typed access to its fields. A field's encoding tells its width, so an access of
+ * the wrong one does not compile. Source: SDM volume 3, "Field Encoding in the VMCS".
  */
 #ifndef PITH_VMX_VMCS_H
 #define PITH_VMX_VMCS_H

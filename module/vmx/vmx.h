@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the files of the Intel backend share. A way through them: capabilities.c says what the CPU must have, cpu.c turns
- * VMX on, controls.c fills a new VMCS, host.c brings a vCPU onto a CPU and off again, enter.c and entry.S go in and come
- * out, exits.c says what that meant, state.c carries registers across.
+ * What the files of the Intel backend share. A way through them: capabilities.c says what the CPU must have, cpu.c
+ * turns VMX on, controls.c fills a new VMCS, host.c brings a vCPU onto a CPU and off again, enter.c and entry.S go in
+ * and come out, exits.c says what that meant, state.c carries registers across.
  */
 #ifndef PITH_VMX_VMX_H
 #define PITH_VMX_VMX_H

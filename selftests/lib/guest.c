@@ -175,9 +175,10 @@ struct guest *guest_create(enum guest_mode mode)
 
 void guest_destroy(struct guest *g)
 {
-	if (g->run)
+	if (g->run) {
 		munmap(g->run, ioctl(g->device, KVM_GET_VCPU_MMAP_SIZE, 0));
-	close(g->vcpu);
+		close(g->vcpu);
+	}
 	close(g->vm);
 	close(g->device);
 	munmap(g->memory, GUEST_MEMORY_SIZE);

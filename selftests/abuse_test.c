@@ -1,0 +1,892 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Clients that do all of it wrong: arguments out of range, the wrong file, bad pointers, the wrong order, two threads at
+ * once, after fork, after the files are closed, at random, and dying in the middle. Each call gets KVM's error, and
+ * afterwards nothing of it is left in the kernel. (That the kernel had nothing to complain of is looked at from outside.)
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "guest.h"
+#include "pith.h"
+
+enum file { DEVICE, VM, VCPU, NR_FILES };
+
+/* The ABI, as uapi/pith.h has it. */
+static const struct row {
+	const char *name;
+	enum file file;
+	u32 cmd;
+	bool raw;
+} rows[] = {
+#define STRUCT false
+#define RAW true
+#define ROW(cmd, handler, argument, meaning) { #cmd, DEVICE, cmd, argument },
+	PITH_DEVICE_IOCTLS(ROW)
+#undef ROW
+#define ROW(cmd, handler, argument, meaning) { #cmd, VM, cmd, argument },
+		PITH_VM_IOCTLS(ROW)
+#undef ROW
+#define ROW(cmd, handler, argument, meaning) { #cmd, VCPU, cmd, argument },
+			PITH_VCPU_IOCTLS(ROW)
+#undef ROW
+};
+
+/* Whether the argument is a pointer, what is pointed to is read, or written: KVM's numbers tell, but for these two. */
+static bool takes_pointer(const struct row *row)
+{
+	return _IOC_DIR(row->cmd) || row->cmd == KVM_REINJECT_CONTROL;
+}
+
+static bool writes_back(const struct row *row)
+{
+	return _IOC_DIR(row->cmd) & _IOC_READ && row->cmd != KVM_SET_IRQCHIP;
+}
+
+/* How much is there of a machine. */
+enum extent { BARE, WITH_VCPU, WITH_CHIPS, WITH_ALL, NR_EXTENTS };
+
+static struct guest *machine(enum extent extent)
+{
+	struct kvm_pit_config pit = {};
+	struct guest *g = guest_create_vm();
+
+	if (extent >= WITH_CHIPS && (ioctl(g->vm, KVM_CREATE_IRQCHIP, 0) || ioctl(g->vm, KVM_CREATE_PIT2, &pit)))
+		die("KVM_CREATE_IRQCHIP, KVM_CREATE_PIT2");
+	if (extent == WITH_VCPU || extent == WITH_ALL) {
+		guest_create_vcpu(g);
+		guest_set_mode(g, MODE_LONG, false);
+	}
+	return g;
+}
+
+static int file_of(const struct guest *g, enum file file)
+{
+	const int fds[] = { g->device, g->vm, g->vcpu };
+
+	return fds[file];
+}
+
+/* A zeroed struct, with what lies behind it. */
+static void *zeroes(void)
+{
+	static u8 area[4 * PAGE];
+
+	return memset(area, 0, sizeof(area));
+}
+
+static struct guest *spinner(void)
+{
+	struct guest *g = machine(WITH_VCPU);
+
+	guest_load(g, CODE64("1: out %al, $0x10; jmp 1b"));
+	if (ioctl(g->vcpu, KVM_SET_REGS, &g->regs))
+		die("KVM_SET_REGS");
+	return g;
+}
+
+/* -- numbers ----------------------------------------------------------------------------------------------------- */
+
+static bool knows(enum file file, u32 cmd)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(rows); i++)
+		if (rows[i].file == file && rows[i].cmd == cmd)
+			return true;
+	/* Stock KVM's alone. */
+	return (file == DEVICE && cmd == KVM_GET_MSRS) || (file == VM && cmd == KVM_GET_TSC_KHZ);
+}
+
+static const int unknown[NR_FILES] = { [DEVICE] = EINVAL, [VM] = ENOTTY, [VCPU] = EINVAL };
+
+static void test_wrong_file(void)
+{
+	struct guest *g = machine(WITH_ALL);
+	enum file file;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(rows); i++) {
+		for (file = DEVICE; file < NR_FILES; file++) {
+			context("%s of file %u", rows[i].name, file);
+			if (!knows(file, rows[i].cmd))
+				expect_errno(ioctl(file_of(g, file), rows[i].cmd, zeroes()), unknown[file]);
+		}
+	}
+}
+
+static void test_wrong_number(void)
+{
+	struct guest *g = machine(WITH_ALL);
+	enum file file;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(rows); i++) {
+		if (rows[i].raw)
+			continue;
+		context("%s with a longer struct", rows[i].name);
+		expect_errno(ioctl(file_of(g, rows[i].file), rows[i].cmd + (8 << _IOC_SIZESHIFT), zeroes()),
+			     unknown[rows[i].file]);
+	}
+	for (file = DEVICE; file < NR_FILES; file++) {
+		context("file %u", file);
+		expect_errno(ioctl(file_of(g, file), _IO(KVMIO, 0xfe), 0), unknown[file]);
+		expect_errno(ioctl(file_of(g, file), _IO('P', 0x80), 0), unknown[file]);
+		expect_errno(ioctl(file_of(g, file), 0, 0), unknown[file]);
+	}
+}
+
+/* -- pointers ---------------------------------------------------------------------------------------------------- */
+
+/* Ends where nothing is mapped, so that structs can be there in part. */
+static u8 *end_of_page(void)
+{
+	u8 *start = pages(2 * PAGE);
+
+	if (munmap(start + PAGE, PAGE))
+		die("munmap");
+	return start + PAGE;
+}
+
+/* A VM without vCPUs for the VM's calls: some of them are too late once there is one. */
+static struct guest *machine_for(enum file file)
+{
+	return machine(file == VM ? WITH_CHIPS : WITH_ALL);
+}
+
+static void test_bad_pointers(void)
+{
+	u8 *end = end_of_page(), *none = pages(PAGE);
+	void *const bad[] = { (void *)8,
+			      end,
+			      end - 1,
+			      none,
+			      (void *)-4096ul,
+			      (void *)0xffff888000000000ul,
+			      (void *)0x7ffffffff000ul,
+			      (void *)(1ul << 63) };
+	unsigned int i, j;
+	struct guest *g;
+
+	if (mprotect(none, PAGE, PROT_NONE))
+		die("mprotect");
+	for (i = 0; i < ARRAY_SIZE(rows); i++) {
+		if (!takes_pointer(&rows[i]))
+			continue;
+		g = machine_for(rows[i].file);
+		for (j = 0; j < ARRAY_SIZE(bad); j++) {
+			context("%s at %p", rows[i].name, bad[j]);
+			expect_errno(ioctl(file_of(g, rows[i].file), rows[i].cmd, bad[j]), EFAULT);
+		}
+		if (!rows[i].raw) {
+			context("%s, one byte short", rows[i].name);
+			expect_errno(ioctl(file_of(g, rows[i].file), rows[i].cmd, end - _IOC_SIZE(rows[i].cmd) + 1),
+				     EFAULT);
+		}
+		guest_destroy(g);
+	}
+}
+
+static void test_readonly_pointers(void)
+{
+	struct guest *g;
+	unsigned int i;
+	void *arg;
+
+	for (i = 0; i < ARRAY_SIZE(rows); i++) {
+		if (!takes_pointer(&rows[i]) || !writes_back(&rows[i]) || rows[i].raw)
+			continue;
+		g = machine_for(rows[i].file);
+		arg = pages(4 * PAGE);
+		if (mprotect(arg, 4 * PAGE, PROT_READ))
+			die("mprotect");
+		context("%s into read-only memory", rows[i].name);
+		expect_errno(ioctl(file_of(g, rows[i].file), rows[i].cmd, arg), EFAULT);
+		munmap(arg, 4 * PAGE);
+		guest_destroy(g);
+	}
+}
+
+/* -- arguments --------------------------------------------------------------------------------------------------- */
+
+#define DATA(type, ...) .data = &(type){ __VA_ARGS__ }, .size = sizeof(type)
+#define MEMORY(...) DATA(struct kvm_userspace_memory_region, __VA_ARGS__)
+#define USER 0x10000000ul /* a page-aligned address; whether something is there does not matter */
+
+/* Headers whose variable part follows. */
+struct routing {
+	struct kvm_irq_routing head;
+	struct kvm_irq_routing_entry entries[2];
+};
+
+struct msrs {
+	struct kvm_msrs head;
+	struct kvm_msr_entry entries[2];
+};
+
+static const struct call {
+	const char *name;
+	enum extent extent;
+	enum file file;
+	u32 cmd;
+	unsigned long value; /* the argument, if there is no data */
+	const void *data;
+	u32 size;
+	int error;
+} calls[] = {
+	{ "an argument to KVM_GET_API_VERSION", BARE, DEVICE, KVM_GET_API_VERSION, 1, .error = EINVAL },
+	{ "an argument to KVM_GET_VCPU_MMAP_SIZE", BARE, DEVICE, KVM_GET_VCPU_MMAP_SIZE, 1, .error = EINVAL },
+	{ "a VM of an unknown type", BARE, DEVICE, KVM_CREATE_VM, 77, .error = EINVAL },
+	{ "an unknown capability", BARE, DEVICE, KVM_CHECK_EXTENSION, 0xffffffff, .error = 0 },
+	{ "the same of a VM", BARE, VM, KVM_CHECK_EXTENSION, 0xffffffff, .error = 0 },
+	{ "no room for CPUID", BARE, DEVICE, KVM_GET_SUPPORTED_CPUID, DATA(struct kvm_cpuid2, .nent = 0), E2BIG },
+	{ "little room for CPUID", BARE, DEVICE, KVM_GET_SUPPORTED_CPUID, DATA(struct kvm_cpuid2, .nent = 1), E2BIG },
+	{ "no room for MSRs", BARE, DEVICE, KVM_GET_MSR_INDEX_LIST, DATA(struct kvm_msr_list, .nmsrs = 0), E2BIG },
+
+	{ "vCPU -1", BARE, VM, KVM_CREATE_VCPU, -1ul, .error = EINVAL },
+	{ "vCPU 4096", BARE, VM, KVM_CREATE_VCPU, 4096, .error = EINVAL },
+	{ "vCPU 0 twice", WITH_VCPU, VM, KVM_CREATE_VCPU, 0, .error = EEXIST },
+
+	{ "a slot of half a page", BARE, VM, KVM_SET_USER_MEMORY_REGION,
+	  MEMORY(.slot = 9, .guest_phys_addr = 1 << 30, .memory_size = 2048, .userspace_addr = USER), EINVAL },
+	{ "a slot that begins within a page", BARE, VM, KVM_SET_USER_MEMORY_REGION,
+	  MEMORY(.slot = 9, .guest_phys_addr = (1 << 30) + 512, .memory_size = PAGE, .userspace_addr = USER), EINVAL },
+	{ "a slot of memory that begins within a page", BARE, VM, KVM_SET_USER_MEMORY_REGION,
+	  MEMORY(.slot = 9, .guest_phys_addr = 1 << 30, .memory_size = PAGE, .userspace_addr = USER + 1), EINVAL },
+	{ "a slot of kernel memory", BARE, VM, KVM_SET_USER_MEMORY_REGION,
+	  MEMORY(.slot = 9, .guest_phys_addr = 1 << 30, .memory_size = PAGE, .userspace_addr = 0xffff888000000000),
+	  EINVAL },
+	{ "a slot whose memory reaches into the kernel", BARE, VM, KVM_SET_USER_MEMORY_REGION,
+	  MEMORY(.slot = 9, .guest_phys_addr = 1 << 30, .memory_size = 1ul << 40, .userspace_addr = 0x7fff00000000),
+	  EINVAL },
+	{ "a slot of non-canonical memory", BARE, VM, KVM_SET_USER_MEMORY_REGION,
+	  MEMORY(.slot = 9, .guest_phys_addr = 1 << 30, .memory_size = PAGE, .userspace_addr = 1ul << 62), EINVAL },
+	{ "a slot that wraps", BARE, VM, KVM_SET_USER_MEMORY_REGION,
+	  MEMORY(.slot = 9, .guest_phys_addr = -4096ul, .memory_size = 2 * PAGE, .userspace_addr = USER), EINVAL },
+	{ "a slot of 2^44 pages", BARE, VM, KVM_SET_USER_MEMORY_REGION,
+	  MEMORY(.slot = 9, .guest_phys_addr = 1ul << 32, .memory_size = 1ul << 56, .userspace_addr = USER), EINVAL },
+	{ "a slot with unknown flags", BARE, VM, KVM_SET_USER_MEMORY_REGION,
+	  MEMORY(.slot = 9, .flags = 1 << 7, .guest_phys_addr = 1 << 30, .memory_size = PAGE, .userspace_addr = USER),
+	  EINVAL },
+	{ "slot 32767", BARE, VM, KVM_SET_USER_MEMORY_REGION,
+	  MEMORY(.slot = 32767, .guest_phys_addr = 1 << 30, .memory_size = PAGE, .userspace_addr = USER), EINVAL },
+	{ "a slot in an unknown address space", BARE, VM, KVM_SET_USER_MEMORY_REGION,
+	  MEMORY(.slot = 7 << 16, .guest_phys_addr = 1 << 30, .memory_size = PAGE, .userspace_addr = USER), EINVAL },
+	{ "a slot upon another", BARE, VM, KVM_SET_USER_MEMORY_REGION,
+	  MEMORY(.slot = 9, .guest_phys_addr = 0x9f000, .memory_size = 2 * PAGE, .userspace_addr = USER), EEXIST },
+	{ "a slot of another size", BARE, VM, KVM_SET_USER_MEMORY_REGION,
+	  MEMORY(.slot = 0, .memory_size = PAGE, .userspace_addr = USER), EINVAL },
+	{ "no such slot to delete", BARE, VM, KVM_SET_USER_MEMORY_REGION, MEMORY(.slot = 9), EINVAL },
+	{ "the log of no slot", BARE, VM, KVM_GET_DIRTY_LOG,
+	  DATA(struct kvm_dirty_log, .slot = 9, .dirty_bitmap = NULL), ENOENT },
+	{ "the log of a slot without one", BARE, VM, KVM_GET_DIRTY_LOG, DATA(struct kvm_dirty_log, .slot = 0), ENOENT },
+	{ "the log of slot 2^16 - 1", BARE, VM, KVM_GET_DIRTY_LOG, DATA(struct kvm_dirty_log, .slot = 0xffff), EINVAL },
+	{ "a TSS at the end of 32 bits", BARE, VM, KVM_SET_TSS_ADDR, 0xffffffff, .error = EINVAL },
+	{ "an identity map too late", WITH_VCPU, VM, KVM_SET_IDENTITY_MAP_ADDR, DATA(u64, 0xfffbc000), EINVAL },
+	{ "a boot CPU too late", WITH_VCPU, VM, KVM_SET_BOOT_CPU_ID, 1, .error = EBUSY },
+
+	{ "controllers after vCPUs", WITH_VCPU, VM, KVM_CREATE_IRQCHIP, 0, .error = EINVAL },
+	{ "controllers twice", WITH_CHIPS, VM, KVM_CREATE_IRQCHIP, 0, .error = EEXIST },
+	{ "two PITs", WITH_CHIPS, VM, KVM_CREATE_PIT2, DATA(struct kvm_pit_config), EEXIST },
+	{ "the state of no controller", BARE, VM, KVM_GET_IRQCHIP, DATA(struct kvm_irqchip), ENXIO },
+	{ "the state of controller 3", WITH_CHIPS, VM, KVM_GET_IRQCHIP, DATA(struct kvm_irqchip, .chip_id = 3),
+	  EINVAL },
+	{ "a state for no controller", BARE, VM, KVM_SET_IRQCHIP, DATA(struct kvm_irqchip), ENXIO },
+	{ "a state for controller 3", WITH_CHIPS, VM, KVM_SET_IRQCHIP, DATA(struct kvm_irqchip, .chip_id = 3), EINVAL },
+	{ "the state of no PIT", BARE, VM, KVM_GET_PIT2, DATA(struct kvm_pit_state2), ENXIO },
+	{ "a state for no PIT", BARE, VM, KVM_SET_PIT2, DATA(struct kvm_pit_state2), ENXIO },
+	{ "reinjection of no PIT", BARE, VM, KVM_REINJECT_CONTROL, DATA(struct kvm_reinject_control), ENXIO },
+	{ "a GSI of no controller", BARE, VM, KVM_IRQ_LINE, DATA(struct kvm_irq_level, .irq = 4), ENXIO },
+	{ "the same with an answer", BARE, VM, KVM_IRQ_LINE_STATUS, DATA(struct kvm_irq_level, .irq = 4), ENXIO },
+	{ "a message without controllers", BARE, VM, KVM_SIGNAL_MSI, DATA(struct kvm_msi, .address_lo = 0xfee00000),
+	  EINVAL },
+	{ "a message with flags", WITH_ALL, VM, KVM_SIGNAL_MSI,
+	  DATA(struct kvm_msi, .address_lo = 0xfee00000, .flags = 2), EINVAL },
+	{ "routes with flags", WITH_CHIPS, VM, KVM_SET_GSI_ROUTING, DATA(struct routing, .head.flags = 1), EINVAL },
+	{ "4097 routes", WITH_CHIPS, VM, KVM_SET_GSI_ROUTING, DATA(struct routing, .head.nr = 4097), EINVAL },
+	{ "a route of an unknown type", WITH_CHIPS, VM, KVM_SET_GSI_ROUTING,
+	  DATA(struct routing, .head.nr = 1, .entries[0].type = 77), EINVAL },
+	{ "a route with flags", WITH_CHIPS, VM, KVM_SET_GSI_ROUTING,
+	  DATA(struct routing, .head.nr = 1, .entries[0] = { .type = KVM_IRQ_ROUTING_IRQCHIP, .flags = 8 }), EINVAL },
+	{ "a route of GSI 4096", WITH_CHIPS, VM, KVM_SET_GSI_ROUTING,
+	  DATA(struct routing, .head.nr = 1, .entries[0] = { .type = KVM_IRQ_ROUTING_IRQCHIP, .gsi = 4096 }), EINVAL },
+	{ "a route to controller 3", WITH_CHIPS, VM, KVM_SET_GSI_ROUTING,
+	  DATA(struct routing, .head.nr = 1, .entries[0] = { .type = KVM_IRQ_ROUTING_IRQCHIP, .u.irqchip.irqchip = 3 }),
+	  EINVAL },
+	{ "a route to pin 24", WITH_CHIPS, VM, KVM_SET_GSI_ROUTING,
+	  DATA(struct routing, .head.nr = 1,
+	       .entries[0] = { .type = KVM_IRQ_ROUTING_IRQCHIP, .u.irqchip = { .irqchip = 2, .pin = 24 } }),
+	  EINVAL },
+	{ "two routes of a GSI to one controller", WITH_CHIPS, VM, KVM_SET_GSI_ROUTING,
+	  DATA(struct routing, .head.nr = 2,
+	       .entries = { { .type = KVM_IRQ_ROUTING_IRQCHIP, .gsi = 1 },
+			    { .type = KVM_IRQ_ROUTING_IRQCHIP, .gsi = 1 } }),
+	  EINVAL },
+	{ "an irqfd that is no file", WITH_CHIPS, VM, KVM_IRQFD, DATA(struct kvm_irqfd, .fd = 9999), EBADF },
+	{ "an irqfd that is no eventfd", WITH_CHIPS, VM, KVM_IRQFD, DATA(struct kvm_irqfd, .fd = 0), EINVAL },
+	{ "an irqfd with flags", WITH_CHIPS, VM, KVM_IRQFD, DATA(struct kvm_irqfd, .flags = 1 << 9), EINVAL },
+	{ "an ioeventfd of 3 bytes", BARE, VM, KVM_IOEVENTFD,
+	  DATA(struct kvm_ioeventfd, .addr = 1 << 30, .len = 3, .fd = 9999), EINVAL },
+	{ "an ioeventfd that wraps", BARE, VM, KVM_IOEVENTFD,
+	  DATA(struct kvm_ioeventfd, .addr = -2, .len = 4, .fd = 9999), EINVAL },
+	{ "an ioeventfd with flags", BARE, VM, KVM_IOEVENTFD,
+	  DATA(struct kvm_ioeventfd, .addr = 1 << 30, .len = 4, .flags = 1 << 9), EINVAL },
+	{ "an ioeventfd for nothing of 0 bytes", BARE, VM, KVM_IOEVENTFD,
+	  DATA(struct kvm_ioeventfd, .addr = 1 << 30, .flags = KVM_IOEVENTFD_FLAG_DATAMATCH), EINVAL },
+	{ "an ioeventfd that is no file", BARE, VM, KVM_IOEVENTFD,
+	  DATA(struct kvm_ioeventfd, .addr = 1 << 30, .len = 4, .fd = 9999), EBADF },
+
+	{ "an argument to KVM_RUN", WITH_VCPU, VCPU, KVM_RUN, 1, .error = EINVAL },
+	{ "an FPU state with an unknown bit of MXCSR", WITH_VCPU, VCPU, KVM_SET_XSAVE,
+	  DATA(struct kvm_xsave, .region[6] = 1u << 31, .region[128] = 2), EINVAL },
+	{ "an XSAVE image of an unknown component", WITH_VCPU, VCPU, KVM_SET_XSAVE,
+	  DATA(struct kvm_xsave, .region[129] = 1u << 30), EINVAL },
+	{ "a compacted XSAVE image", WITH_VCPU, VCPU, KVM_SET_XSAVE,
+	  DATA(struct kvm_xsave, .region[128] = 3, .region[131] = 1u << 31), EINVAL },
+	{ "XCR0 without x87", WITH_VCPU, VCPU, KVM_SET_XCRS, DATA(struct kvm_xcrs, .nr_xcrs = 1), EINVAL },
+	{ "XCR0 with AVX but SSE", WITH_VCPU, VCPU, KVM_SET_XCRS,
+	  DATA(struct kvm_xcrs, .nr_xcrs = 1, .xcrs[0].value = 5), EINVAL },
+	{ "XCR0 with everything", WITH_VCPU, VCPU, KVM_SET_XCRS,
+	  DATA(struct kvm_xcrs, .nr_xcrs = 1, .xcrs[0].value = -1), EINVAL },
+	{ "17 XCRs", WITH_VCPU, VCPU, KVM_SET_XCRS, DATA(struct kvm_xcrs, .nr_xcrs = 17), EINVAL },
+	{ "XCRs with flags", WITH_VCPU, VCPU, KVM_SET_XCRS, DATA(struct kvm_xcrs, .flags = 1), EINVAL },
+	{ "DR6 with high bits", WITH_VCPU, VCPU, KVM_SET_DEBUGREGS, DATA(struct kvm_debugregs, .dr6 = 1ul << 32),
+	  EINVAL },
+	{ "DR7 with high bits", WITH_VCPU, VCPU, KVM_SET_DEBUGREGS, DATA(struct kvm_debugregs, .dr7 = 1ul << 32),
+	  EINVAL },
+	{ "debug registers with flags", WITH_VCPU, VCPU, KVM_SET_DEBUGREGS, DATA(struct kvm_debugregs, .flags = 1),
+	  EINVAL },
+	{ "2^20 MSRs to read", WITH_VCPU, VCPU, KVM_GET_MSRS, DATA(struct msrs, .head.nmsrs = 1 << 20), E2BIG },
+	{ "2^32 - 1 MSRs to write", WITH_VCPU, VCPU, KVM_SET_MSRS, DATA(struct msrs, .head.nmsrs = -1), E2BIG },
+	{ "an unknown MSR to read", WITH_VCPU, VCPU, KVM_GET_MSRS,
+	  DATA(struct msrs, .head.nmsrs = 1, .entries[0].index = 0x12345) },
+	{ "an unknown MSR to write", WITH_VCPU, VCPU, KVM_SET_MSRS,
+	  DATA(struct msrs, .head.nmsrs = 1, .entries[0].index = 0x12345) },
+	{ "2^20 CPUID leaves", WITH_VCPU, VCPU, KVM_SET_CPUID2, DATA(struct kvm_cpuid2, .nent = 1 << 20), E2BIG },
+	{ "no room for the CPUID leaves", WITH_VCPU, VCPU, KVM_GET_CPUID2, DATA(struct kvm_cpuid2, .nent = 1), E2BIG },
+	{ "the registers of no local APIC", WITH_VCPU, VCPU, KVM_GET_LAPIC, DATA(struct kvm_lapic_state), EINVAL },
+	{ "registers for no local APIC", WITH_VCPU, VCPU, KVM_SET_LAPIC, DATA(struct kvm_lapic_state), EINVAL },
+	{ "an unknown state of activity", WITH_ALL, VCPU, KVM_SET_MP_STATE, DATA(struct kvm_mp_state, 99), EINVAL },
+	{ "halted without a local APIC", WITH_VCPU, VCPU, KVM_SET_MP_STATE,
+	  DATA(struct kvm_mp_state, KVM_MP_STATE_HALTED), EINVAL },
+	{ "exception 32", WITH_VCPU, VCPU, KVM_SET_VCPU_EVENTS,
+	  DATA(struct kvm_vcpu_events, .exception = { .injected = 1, .nr = 32 }), EINVAL },
+	{ "exception 2", WITH_VCPU, VCPU, KVM_SET_VCPU_EVENTS,
+	  DATA(struct kvm_vcpu_events, .exception = { .injected = 1, .nr = 2 }), EINVAL },
+	{ "events with flags", WITH_VCPU, VCPU, KVM_SET_VCPU_EVENTS, DATA(struct kvm_vcpu_events, .flags = 1u << 31),
+	  EINVAL },
+	{ "interrupt 256", WITH_VCPU, VCPU, KVM_INTERRUPT, DATA(struct kvm_interrupt, 256), EINVAL },
+	{ "an interrupt past the controllers", WITH_ALL, VCPU, KVM_INTERRUPT, DATA(struct kvm_interrupt, 32), ENXIO },
+	{ "a signal mask of 3 bytes", WITH_VCPU, VCPU, KVM_SET_SIGNAL_MASK, DATA(struct kvm_signal_mask, .len = 3),
+	  EINVAL },
+	{ "no bank of machine checks", WITH_VCPU, VCPU, KVM_X86_SETUP_MCE, DATA(u64, 0), EINVAL },
+	{ "33 banks of machine checks", WITH_VCPU, VCPU, KVM_X86_SETUP_MCE, DATA(u64, 33), EINVAL },
+	{ "unknown machine-check capabilities", WITH_VCPU, VCPU, KVM_X86_SETUP_MCE, DATA(u64, 1ul << 40 | 1), EINVAL },
+};
+
+static void test_arguments(void)
+{
+	struct guest *machines[NR_EXTENTS];
+	const struct call *c;
+	unsigned long arg;
+	unsigned int i;
+
+	for (i = 0; i < NR_EXTENTS; i++)
+		machines[i] = machine(i);
+	for (i = 0; i < ARRAY_SIZE(calls); i++) {
+		c = &calls[i];
+		context("%s", c->name);
+		arg = c->value;
+		if (c->data)
+			arg = (unsigned long)memcpy(zeroes(), c->data, c->size);
+		expect_errno(ioctl(file_of(machines[c->extent], c->file), c->cmd, arg), c->error);
+	}
+}
+
+/* Control registers that contradict each other, changed from those of 64-bit mode. */
+static void test_control_registers(void)
+{
+	static const struct {
+		const char *name;
+		u64 cr0, cr4, efer; /* bits that change */
+	} changes[] = {
+		{ "CR0 with high bits", .cr0 = 1ul << 32 },    { "CR0.PG without PE", .cr0 = CR0_PE },
+		{ "CR0.NW without CD", .cr0 = CR0_NW },	       { "long mode without PAE", .cr4 = CR4_PAE },
+		{ "long mode without LMA", .efer = EFER_LMA }, { "LMA without LME", .efer = EFER_LME },
+		{ "CR4 with unknown bits", .cr4 = 1ul << 31 }, { "CR4 with high bits", .cr4 = 1ul << 40 },
+	};
+	struct guest *g = machine(WITH_VCPU);
+	const struct kvm_sregs good = guest_sregs(g);
+	struct kvm_sregs s;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(changes); i++) {
+		context("%s", changes[i].name);
+		s = good;
+		s.cr0 ^= changes[i].cr0;
+		s.cr4 ^= changes[i].cr4;
+		s.efer ^= changes[i].efer;
+		expect_errno(ioctl(g->vcpu, KVM_SET_SREGS, &s), EINVAL);
+	}
+	expect_errno(ioctl(g->vcpu, KVM_SET_SREGS, &good), 0);
+}
+
+/* -- orders ------------------------------------------------------------------------------------------------------ */
+
+/* A vCPU of which nothing was set, in a VM without memory. KVM_RUN may fail or say that it got nowhere. */
+static void test_run_of_nothing(void)
+{
+	int device = open_device(), vm = ioctl(device, KVM_CREATE_VM, 0), vcpu = ioctl(vm, KVM_CREATE_VCPU, 0);
+	struct kvm_run *run = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
+
+	if (!ioctl(vcpu, KVM_RUN, 0))
+		expect(run->exit_reason == KVM_EXIT_INTERNAL_ERROR || run->exit_reason == KVM_EXIT_MMIO ||
+		       run->exit_reason == KVM_EXIT_SHUTDOWN);
+	expect_errno(ioctl(vcpu, KVM_GET_REGS, zeroes()), 0);
+}
+
+/* After fork the child's memory is another: the VM's files are of no use to it. */
+static void test_fork(void)
+{
+	struct guest *g = machine(WITH_ALL);
+	int status;
+	pid_t pid = fork();
+
+	if (!pid) {
+		expect_errno(ioctl(g->vm, KVM_CHECK_EXTENSION, KVM_CAP_IRQCHIP), EIO);
+		expect_errno(ioctl(g->vm, KVM_CREATE_VCPU, 5), EIO);
+		expect_errno(ioctl(g->vcpu, KVM_GET_REGS, zeroes()), EIO);
+		expect_errno(ioctl(g->vcpu, KVM_RUN, 0), EIO);
+		exit(failed());
+	}
+	expect(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && !WEXITSTATUS(status));
+	expect_errno(ioctl(g->vcpu, KVM_GET_REGS, zeroes()), 0);
+}
+
+/* A vCPU holds on to its VM, its mapping to the vCPU. */
+static void test_closed_files(void)
+{
+	struct guest *g = spinner();
+
+	close(g->device);
+	close(g->vm);
+	expect_errno(ioctl(g->vcpu, KVM_RUN, 0), 0);
+	expect_eq(g->run->exit_reason, KVM_EXIT_IO);
+	close(g->vcpu);
+	expect_eq(g->run->exit_reason, KVM_EXIT_IO);
+	expect_errno(ioctl(g->vcpu, KVM_RUN, 0), EBADF);
+	expect_errno(ioctl(g->vm, KVM_CREATE_VCPU, 0), EBADF);
+}
+
+static void test_mappings(void)
+{
+	struct guest *g = machine(WITH_VCPU);
+	volatile u8 *more;
+	int size = ioctl(g->device, KVM_GET_VCPU_MMAP_SIZE, 0), status;
+	pid_t pid;
+
+	expect(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, g->vm, 0) == MAP_FAILED);
+	expect(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, g->device, 0) == MAP_FAILED);
+	/* Beyond the end of what there is to map. */
+	more = mmap(NULL, 64 * PAGE, PROT_READ, MAP_SHARED, g->vcpu, 0);
+	if (more == MAP_FAILED)
+		return;
+	pid = fork();
+	if (!pid) {
+		signal(SIGBUS, SIG_DFL);
+		exit(more[size]);
+	}
+	expect(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
+}
+
+/* -- several threads --------------------------------------------------------------------------------------------- */
+
+static volatile bool stop;
+
+struct thread {
+	pthread_t id;
+	struct guest *g;
+	unsigned int number;
+};
+
+static void nothing(int number)
+{
+	(void)number;
+}
+
+/* A signal to this thread every few milliseconds, so that no KVM_RUN lasts. */
+static void start_timer(void)
+{
+	struct sigaction action = { .sa_handler = nothing };
+	struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGUSR1 };
+	const struct timespec period = { .tv_nsec = 3000000 };
+	const struct itimerspec spec = { .it_interval = period, .it_value = period };
+	timer_t timer;
+
+	event._sigev_un._tid = gettid();
+	sigaction(SIGUSR1, &action, NULL);
+	if (timer_create(CLOCK_MONOTONIC, &event, &timer) || timer_settime(timer, 0, &spec, NULL))
+		die("timer_create");
+}
+
+static void *run_again_and_again(void *argument)
+{
+	struct thread *t = argument;
+
+	start_timer();
+	while (!stop)
+		ioctl(t->g->vcpu, KVM_RUN, 0);
+	return NULL;
+}
+
+static void *all_calls_again_and_again(void *argument)
+{
+	struct thread *t = argument;
+	u8 *area = pages(4 * PAGE);
+	unsigned int i = t->number;
+	const struct row *row;
+
+	start_timer();
+	while (!stop) {
+		row = &rows[i++ % ARRAY_SIZE(rows)];
+		memset(area, 0, PAGE);
+		if (row->cmd != KVM_CREATE_VM && row->cmd != KVM_SET_USER_MEMORY_REGION && row->cmd != KVM_CREATE_VCPU)
+			ioctl(file_of(t->g, row->file), row->cmd, _IOC_DIR(row->cmd) ? area : 0);
+	}
+	return NULL;
+}
+
+static void *slots_again_and_again(void *argument)
+{
+	struct thread *t = argument;
+	struct kvm_userspace_memory_region region = { .slot = 2 + t->number,
+						      .guest_phys_addr = (32 + t->number) * MiB };
+	unsigned int i;
+
+	region.userspace_addr = (u64)t->g->memory;
+	for (i = 0; !stop; i++) {
+		region.memory_size = i % 2 ? 0 : MiB;
+		region.flags = i % 4 ? 0 : KVM_MEM_LOG_DIRTY_PAGES;
+		ioctl(t->g->vm, KVM_SET_USER_MEMORY_REGION, &region);
+	}
+	return NULL;
+}
+
+/* vCPUs with the same numbers, at once; each may be made by one only. */
+static void *vcpus_again_and_again(void *argument)
+{
+	struct thread *t = argument;
+	unsigned int i;
+	int fd;
+
+	for (i = 1; i < 32 && !stop; i++) {
+		fd = ioctl(t->g->vm, KVM_CREATE_VCPU, i);
+		if (fd < 0 && errno != EEXIST)
+			fail("vCPU %u: %s", i, strerrorname_np(errno));
+		close(fd);
+	}
+	return NULL;
+}
+
+static void test_threads(void)
+{
+	static void *(*const functions[])(void *) = {
+		run_again_and_again,   run_again_and_again,   all_calls_again_and_again, all_calls_again_and_again,
+		slots_again_and_again, slots_again_and_again, vcpus_again_and_again,	 vcpus_again_and_again,
+	};
+	struct thread threads[ARRAY_SIZE(functions)];
+	struct guest *g = spinner();
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(functions); i++) {
+		threads[i] = (struct thread){ .g = g, .number = i };
+		if (pthread_create(&threads[i].id, NULL, functions[i], &threads[i]))
+			die("pthread_create");
+	}
+	sleep(2);
+	stop = true;
+	for (i = 0; i < ARRAY_SIZE(functions); i++)
+		pthread_join(threads[i].id, NULL);
+	/* And it is still alive. */
+	expect_errno(ioctl(g->vcpu, KVM_GET_REGS, zeroes()), 0);
+}
+
+/* Closed under a thread that is in KVM_RUN. */
+static void test_close_while_running(void)
+{
+	struct guest *g = machine(WITH_VCPU);
+	struct thread t = { .g = g };
+
+	guest_load(g, CODE64("1: jmp 1b"));
+	if (ioctl(g->vcpu, KVM_SET_REGS, &g->regs))
+		die("KVM_SET_REGS");
+	if (pthread_create(&t.id, NULL, run_again_and_again, &t))
+		die("pthread_create");
+	usleep(20000);
+	close(g->vm);
+	close(g->vcpu);
+	usleep(20000);
+	stop = true;
+	pthread_join(t.id, NULL);
+}
+
+/* -- at random --------------------------------------------------------------------------------------------------- */
+
+static u64 random_state = 42;
+
+static u64 random_number(void)
+{
+	random_state = random_state * 6364136223846793005ull + 1442695040888963407ull;
+	return random_state >> 20;
+}
+
+static u64 interesting_number(void)
+{
+	static const u64 numbers[] = { 0,	  1,	     2,		 3,	     7,		0xff,
+				       0xfff,	  0x1000,    0x80000000, 0xffffffff, 1ul << 32, 1ul << 47,
+				       1ul << 52, 1ul << 63, -1ul,	 -PAGE };
+
+	return numbers[random_number() % ARRAY_SIZE(numbers)];
+}
+
+/* A struct of random numbers, or one with a few of them. */
+static void randomize(u8 *area, u32 size)
+{
+	unsigned int i, count = 1 + random_number() % 8;
+	u64 value;
+
+	if (random_number() % 4 == 0)
+		count = size;
+	for (i = 0; i < count; i++) {
+		value = random_number() % 2 ? interesting_number() : random_number();
+		memcpy(area + random_number() % size, &value, 1 << random_number() % 4);
+	}
+}
+
+/* The state that a SET call could take: what its GET gives. */
+static void get_valid(struct guest *g, const struct row *set, u8 *area)
+{
+	unsigned int i;
+
+	if (strncmp(set->name, "KVM_SET_", 8))
+		return;
+	for (i = 0; i < ARRAY_SIZE(rows); i++)
+		if (rows[i].file == set->file && !rows[i].raw && !strcmp(rows[i].name + 8, set->name + 8) &&
+		    !strncmp(rows[i].name, "KVM_GET_", 8))
+			ioctl(file_of(g, set->file), rows[i].cmd, area);
+}
+
+/* Slots may show the guest nothing of this program but its own memory. */
+static void tame(struct guest *g, const struct row *row, u8 *area)
+{
+	struct kvm_userspace_memory_region *region = (void *)area;
+
+	if (row->cmd == KVM_SET_USER_MEMORY_REGION && random_number() % 8)
+		region->userspace_addr = (u64)g->memory + (random_number() % 4 ? 0 : MiB);
+	else if (row->cmd == KVM_SET_USER_MEMORY_REGION)
+		region->userspace_addr |= 1ul << 46;
+}
+
+static void random_call(struct guest *g)
+{
+	static u8 area[4 * PAGE];
+	const struct row *row = &rows[random_number() % ARRAY_SIZE(rows)];
+	int fd;
+
+	memset(area, 0, sizeof(area));
+	if (random_number() % 2)
+		get_valid(g, row, area);
+	randomize(area, _IOC_SIZE(row->cmd) ? _IOC_SIZE(row->cmd) + 64 : 64);
+	tame(g, row, area);
+	fd = ioctl(file_of(g, row->file), row->cmd,
+		   takes_pointer(row)	 ? (unsigned long)area
+		   : row->cmd == KVM_RUN ? 0
+					 : interesting_number());
+	if (fd > 2 && (row->cmd == KVM_CREATE_VM || row->cmd == KVM_CREATE_VCPU))
+		close(fd);
+}
+
+static void random_calls(enum extent extent, unsigned int count)
+{
+	struct guest *g = machine(extent), *other = machine(WITH_VCPU);
+	unsigned int i;
+
+	guest_load(g, CODE64("1: out %al, $0x10; mov %eax, 0x20000; cpuid; mov 0xa0000, %eax; jmp 1b"));
+	ioctl(g->vcpu, KVM_SET_REGS, &g->regs);
+	start_timer();
+	for (i = 0; i < count; i++) {
+		random_call(g);
+		if (i % 4 == 0)
+			ioctl(g->vcpu, KVM_RUN, 0);
+	}
+	/* Whatever became of this vCPU, another VM's is fine. */
+	guest_load(other, CODE64("nop"));
+	while (ioctl(other->vcpu, KVM_SET_REGS, &other->regs) || (ioctl(other->vcpu, KVM_RUN, 0) && errno == EINTR))
+		;
+	expect_eq(other->run->exit_reason, KVM_EXIT_HLT);
+}
+
+/* A fresh process each, for the timer, and because a machine that has got lost makes no good start. */
+static void test_random(void)
+{
+	unsigned int i;
+	int status;
+	pid_t pid;
+
+	for (i = 0; i < 20; i++) {
+		random_state = i;
+		pid = fork();
+		if (!pid) {
+			random_calls(i % 2 ? WITH_VCPU : WITH_ALL, 500);
+			exit(failed());
+		}
+		if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status))
+			fail("seed %u: status %#x", i, status);
+	}
+}
+
+/* -- death ------------------------------------------------------------------------------------------------------- */
+
+static void die_busy(void)
+{
+	static void *(*const functions[])(void *) = { run_again_and_again, all_calls_again_and_again,
+						      slots_again_and_again };
+	struct guest *g = spinner();
+	struct thread threads[3];
+	unsigned int i;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (i = 0; i < 3; i++) {
+		threads[i] = (struct thread){ .g = g, .number = i };
+		pthread_create(&threads[i].id, NULL, functions[i], &threads[i]);
+	}
+	pause();
+}
+
+static void test_death(void)
+{
+	unsigned int i;
+	int status;
+	pid_t pid;
+
+	for (i = 0; i < 20; i++) {
+		pid = fork();
+		if (!pid)
+			die_busy();
+		usleep(10000 + i * 3000);
+		kill(pid, SIGKILL);
+		expect(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status));
+	}
+}
+
+/* -- what is left ------------------------------------------------------------------------------------------------ */
+
+/* A line of a file in /proc: "NAME: VALUE kB". */
+static long proc_value(const char *file, const char *name)
+{
+	FILE *f = fopen(file, "r");
+	char line[256];
+	long value = -1;
+
+	if (!f)
+		die("%s", file);
+	while (fgets(line, sizeof(line), f))
+		if (!strncmp(line, name, strlen(name)))
+			value = atol(line + strlen(name));
+	fclose(f);
+	return value;
+}
+
+/* Kernel memory in use, in KiB, by how it was allocated. */
+static const char *const kinds_of_memory[] = { "SUnreclaim:", "VmallocUsed:", "Percpu:", "PageTables:",
+					       "SecPageTables:" };
+
+struct usage {
+	long kernel[ARRAY_SIZE(kinds_of_memory)], free, files;
+};
+
+/* After a while: much is freed only when an RCU grace period is over. */
+static struct usage usage(void)
+{
+	struct usage u;
+	unsigned int i;
+
+	sync();
+	usleep(500000);
+	for (i = 0; i < ARRAY_SIZE(kinds_of_memory); i++)
+		u.kernel[i] = proc_value("/proc/meminfo", kinds_of_memory[i]);
+	u.free = proc_value("/proc/meminfo", "MemFree:");
+	u.files = proc_value("/proc/sys/fs/file-nr", "");
+	return u;
+}
+
+static void a_whole_life(void)
+{
+	struct guest *g = machine(WITH_ALL);
+	struct kvm_irqfd irqfd = { .fd = eventfd(0, 0), .gsi = 5 };
+	struct kvm_ioeventfd ioeventfd = { .addr = 1 << 30, .len = 4, .fd = irqfd.fd };
+
+	ioctl(g->vm, KVM_IRQFD, &irqfd);
+	ioctl(g->vm, KVM_IOEVENTFD, &ioeventfd);
+	guest_load(g, CODE64("mov %eax, 0x20000; mov %eax, 0x800000; out %al, $0x10"));
+	guest_start(g);
+	expect_exit(g, KVM_EXIT_IO);
+	close(irqfd.fd);
+	guest_destroy(g);
+}
+
+#define LIVES 200
+/* Of noise: pages that other parts of the kernel keep for themselves meanwhile. A page a life would be 800 KiB. */
+#define TOLERANCE 512
+
+static void test_leaks(void)
+{
+	struct usage before, after;
+	unsigned int i;
+
+	for (i = 0; i < LIVES / 2; i++)
+		a_whole_life();
+	before = usage();
+	for (i = 0; i < LIVES; i++)
+		a_whole_life();
+	after = usage();
+	for (i = 0; i < ARRAY_SIZE(kinds_of_memory); i++)
+		if (after.kernel[i] - before.kernel[i] > TOLERANCE)
+			fail("%s %ld KiB more than before", kinds_of_memory[i], after.kernel[i] - before.kernel[i]);
+	if (before.free - after.free > 2 * TOLERANCE)
+		fail("%ld KiB less memory is free than before", before.free - after.free);
+	if (after.files - before.files > 16)
+		fail("%ld files more than before are open", after.files - before.files);
+}
+
+static const struct test tests[] = {
+	{ "calls of the wrong file", test_wrong_file },
+	{ "calls with the wrong number", test_wrong_number },
+	{ "bad pointers", test_bad_pointers },
+	{ "read-only pointers", test_readonly_pointers },
+	{ "arguments out of range, and in the wrong order", test_arguments },
+	{ "control registers that contradict each other", test_control_registers },
+	{ "a vCPU of which nothing was set", test_run_of_nothing },
+	{ "after fork", test_fork },
+	{ "after the files are closed", test_closed_files },
+	{ "mappings", test_mappings },
+	{ "from many threads at once", test_threads },
+	{ "closed while running", test_close_while_running },
+	{ "ten thousand calls at random", test_random },
+	{ "killed in the middle", test_death },
+	{ "nothing is left behind", test_leaks },
+};
+
+KTAP_MAIN(tests)
