@@ -43,6 +43,9 @@ static inline void compat_eventfd_signal(struct eventfd_ctx *ctx)
 #include <linux/percpu.h>
 #include <asm/cpufeature.h>
 #include <asm/nospec-branch.h>
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+#include <asm/gsseg.h> /* native_load_gs_index() */
+#endif
 
 /*
  * With FRED the kernel no longer takes INT 2 and INT 18 for what they stand for, and its own way of passing an NMI on is

@@ -427,6 +427,9 @@ static enum next execute_instruction(struct vcpu *vcpu)
 
 	attempt_init(&a, vcpu);
 	result = execute(&a, &mmio->insn);
+	/* The CPU's word on the operand is good for this instruction only. */
+	if (result != INSN_PENDING)
+		mmio->gpa_known = false;
 	/* Iterations that were committed count, whatever ended the last one. */
 	vcpu->changed |= STATE_RIP | STATE_RSP | STATE_RFLAGS;
 	switch (result) {
@@ -454,8 +457,10 @@ static int read_answered(struct vcpu *vcpu)
 	struct mmio *mmio = &vcpu->mmio;
 	struct mmio_fragment *f = &mmio->reads[mmio->nr_reads];
 
-	if (vcpu_rip(vcpu) != mmio->rip)
+	if (vcpu_rip(vcpu) != mmio->rip) {
+		mmio->gpa_known = false;
 		return NEXT_ENTER;
+	}
 	memcpy(f->data, vcpu->run->mmio.data, f->len);
 	mmio->nr_reads++;
 	return execute_instruction(vcpu);

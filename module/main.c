@@ -67,8 +67,9 @@ static int cpu_up(unsigned int cpu)
 {
 	int r = virtualization_start();
 
-	if (r)
-		pr_err("CPU %u cannot be brought into virtualization (%d), so it stays offline\n", cpu, r);
+	/* The backend has said what is in the way, if something else is. */
+	if (r && r != -EBUSY)
+		pr_err("CPU %u cannot be brought into virtualization (%d)\n", cpu, r);
 	return r;
 }
 

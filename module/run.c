@@ -342,8 +342,11 @@ int vcpu_run(struct vcpu *vcpu)
 	if (vcpu->sigset_active)
 		sigprocmask(SIG_SETMASK, &vcpu->sigset, &saved);
 	vcpu->run->exit_reason = KVM_EXIT_UNKNOWN;
-	if (!vcpu->vm->irqchip)
+	if (!vcpu->vm->irqchip) {
 		irq_set_cr8(vcpu, vcpu->run->cr8);
+		/* The client may have asked for the interrupt window since, or no longer. */
+		vcpu_request(vcpu, REQ_EVENT);
+	}
 	if (complete) {
 		vcpu->complete_user = NULL;
 		next = complete(vcpu);

@@ -56,15 +56,6 @@ static void pin(unsigned int cpu)
 		die("sched_setaffinity");
 }
 
-/* CPUID leaf 40000000h has the emulator's name. */
-static bool emulated_by_qemu(void)
-{
-	u32 eax = 0x40000000, ebx, ecx, edx;
-
-	asm volatile("cpuid" : "+a"(eax), "=b"(ebx), "=c"(ecx), "=d"(edx));
-	return !memcmp(&ebx, "TCGT", 4) && !memcmp(&ecx, "CGTC", 4);
-}
-
 /* -- guests that never end --------------------------------------------------------------------------------------- */
 
 static struct guest *guest_of(enum guest_mode mode, struct code code)
@@ -560,7 +551,7 @@ KEEPS_CPU(notifications)
 
 static void test_breakpoint_on_debug_stack(void)
 {
-	/* Its helper of breakpoints does not expect to be called in the middle of an exception's delivery. */
+	/* Its breakpoints are not made for the middle of an exception's delivery. */
 	if (emulated_by_qemu())
 		skip("QEMU aborts");
 	host_keeps_cpu(breakpoint_on_debug_stack);

@@ -481,7 +481,8 @@ static void answer(struct runner *r, long result)
 	} else if (run->exit_reason == KVM_EXIT_IO) {
 		answer_io(r);
 	} else if (run->exit_reason != KVM_EXIT_MMIO && run->exit_reason != KVM_EXIT_HLT) {
-		fail("the guest ended in exit %u", run->exit_reason);
+		fail("the guest ended in exit %u, suberror %u: %llx %llx %llx", run->exit_reason, run->internal.suberror,
+		     run->internal.data[0], run->internal.data[1], run->internal.data[2]);
 		r->done = true;
 	}
 }

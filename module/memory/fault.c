@@ -108,37 +108,53 @@ static int report_poison(const struct fault *fault)
 	return -EAGAIN;
 }
 
-/*
- * Even a read gets a page that can be written to, when there is one at hand, to save the fault at the first write. The
- * slow way brings the page in, from swap, userfaultfd, copy-on-write, and sleeps for it.
- */
-static int find_page(struct fault *fault)
+/* Without sleeping, by a walk of the host's tables. After a failure what it leaves in its result means nothing. */
+static bool find_page_fast(struct fault *fault, bool write)
 {
-	bool may_write = !(fault->slot.flags & KVM_MEM_READONLY);
-	struct mapping *map = &fault->map;
+	struct page *page;
+
+	if (!get_user_page_fast_only(fault->host, write ? FOLL_WRITE : 0, &page))
+		return false;
+	if (fault->page)
+		put_page(fault->page);
+	fault->page = page;
+	fault->map.writable = write;
+	return true;
+}
+
+/* Brings the page in: from swap, from userfaultfd, by copy-on-write, and sleeps for it. Returns 0 or an errno. */
+static int find_page_slow(struct fault *fault)
+{
+	unsigned int flags = FOLL_HWPOISON | COMPAT_FOLL_INTERRUPTIBLE | (fault->map.write ? FOLL_WRITE : 0);
 	struct page *page;
 	long r;
 
-	map->writable = may_write;
-	if (get_user_page_fast_only(fault->host, may_write ? FOLL_WRITE : 0, &fault->page))
-		goto found;
-	r = get_user_pages_unlocked(fault->host, 1, &fault->page,
-				    FOLL_HWPOISON | COMPAT_FOLL_INTERRUPTIBLE | (map->write ? FOLL_WRITE : 0));
+	r = get_user_pages_unlocked(fault->host, 1, &page, flags);
+	if (r != 1)
+		return r < 0 ? r : -EFAULT;
+	fault->page = page;
+	fault->map.writable = fault->map.write;
+	return 0;
+}
+
+/* Even a read gets a page that can be written to, when there is one at hand, to save the fault at the first write. */
+static int find_page(struct fault *fault)
+{
+	bool may_write = !(fault->slot.flags & KVM_MEM_READONLY);
+	int r = 0;
+
+	if (!find_page_fast(fault, may_write)) {
+		r = find_page_slow(fault);
+		if (!r && may_write && !fault->map.write)
+			find_page_fast(fault, true);
+	}
 	if (r == -EHWPOISON)
 		return report_poison(fault);
 	if (r == -EFAULT)
 		return find_driver_page(fault);
-	if (r != 1)
-		return r < 0 ? r : -EFAULT;
-	map->writable = map->write;
-	if (may_write && !map->write && get_user_page_fast_only(fault->host, FOLL_WRITE, &page)) {
-		put_page(fault->page);
-		fault->page = page;
-		map->writable = true;
-	}
-found:
-	map->pfn = page_to_pfn(fault->page);
-	return 0;
+	if (!r)
+		fault->map.pfn = page_to_pfn(fault->page);
+	return r;
 }
 
 /*

@@ -66,7 +66,7 @@ struct memory {
 	const struct table_format *format;
 	u64 *root;
 	rwlock_t lock;
-	unsigned long invalidate_seq;			/* grows at each removal and at each end of an invalidation */
+	unsigned long invalidate_seq;			/* grows at each removal, and as an invalidation ends */
 	unsigned long invalidate_active;		/* invalidations under way */
 	unsigned long invalidate_start, invalidate_end; /* the host range they cover, when active */
 	atomic_long_t nr_tables;

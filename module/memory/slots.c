@@ -152,7 +152,7 @@ static void slots_exchange(struct slots *slots, const struct slot *old, struct s
 		slots_insert(slots, new);
 }
 
-/* -- the two copies of the set: one that is published, one that may be changed -------------------------------------- */
+/* -- the two copies of the set: one that is published, one that may be changed ------------------------------------ */
 
 static struct slots *published(struct memory *m)
 {

@@ -60,6 +60,24 @@ void vmx_inject(struct vcpu *vcpu)
 	event->type = EVENT_NONE;
 }
 
+/* The formats for injecting and for reporting are the same. */
+static void queue_event(struct vcpu *vcpu, u32 info, unsigned long error_field, unsigned long length_field)
+{
+	struct event *event = &vcpu->event;
+
+	*event = (struct event){
+		.type = type_to_event(info),
+		.vector = info & VECTORING_INFO_VECTOR_MASK,
+		.has_error = info & VECTORING_INFO_DELIVER_CODE_MASK,
+		.reinjected = true,
+	};
+	if (event->has_error)
+		event->error = vmcs_read32(error_field);
+	if (is_soft(event->type))
+		event->insn_len = vmcs_read32(length_field);
+	vcpu_request(vcpu, REQ_EVENT);
+}
+
 /**
  * vmx_requeue_event - an event whose delivery this exit cut off waits to be delivered again, from its start
  * @vcpu: in a slice
@@ -68,25 +86,28 @@ void vmx_inject(struct vcpu *vcpu)
 bool vmx_requeue_event(struct vcpu *vcpu)
 {
 	u32 info = vmcs_read32(IDT_VECTORING_INFO_FIELD);
-	struct event *event = &vcpu->event;
 
 	if (likely(!(info & VECTORING_INFO_VALID_MASK)))
 		return false;
-	*event = (struct event){
-		.type = type_to_event(info),
-		.vector = info & VECTORING_INFO_VECTOR_MASK,
-		.has_error = info & VECTORING_INFO_DELIVER_CODE_MASK,
-		.reinjected = true,
-	};
-	if (event->has_error)
-		event->error = vmcs_read32(IDT_VECTORING_ERROR_CODE);
-	if (is_soft(event->type))
-		event->insn_len = vmcs_read32(VM_EXIT_INSTRUCTION_LEN);
-	if (event->type == EVENT_NMI) {
+	queue_event(vcpu, info, IDT_VECTORING_ERROR_CODE, VM_EXIT_INSTRUCTION_LEN);
+	if (vcpu->event.type == EVENT_NMI) {
 		/* The delivery blocks NMIs again; before it they must be open. */
 		vcpu_touch(vcpu, STATE_SHADOW);
 		vcpu->shadow &= ~SHADOW_NMI;
 	}
-	vcpu_request(vcpu, REQ_EVENT);
 	return true;
+}
+
+/**
+ * vmx_cancel_injection - takes back the event that an entry which failed did not deliver
+ * @vcpu: in a slice
+ */
+void vmx_cancel_injection(struct vcpu *vcpu)
+{
+	u32 info = vmcs_read32(VM_ENTRY_INTR_INFO_FIELD);
+
+	if (!(info & INTR_INFO_VALID_MASK))
+		return;
+	queue_event(vcpu, info, VM_ENTRY_EXCEPTION_ERROR_CODE, VM_ENTRY_INSTRUCTION_LEN);
+	vmcs_write32(VM_ENTRY_INTR_INFO_FIELD, 0);
 }

@@ -134,6 +134,7 @@ static enum next ept_misconfiguration(struct vcpu *vcpu)
 static enum next failed_entry(struct vcpu *vcpu)
 {
 	vmx_describe_failure(vcpu);
+	vmx_cancel_injection(vcpu);
 	return exit_fail_entry(vcpu, to_vmx(vcpu)->exit.reason);
 }
 
@@ -241,6 +242,7 @@ static __always_inline void read_exit(struct vcpu *vcpu, struct vmx_exit *exit, 
 static enum next failed_instruction(struct vcpu *vcpu)
 {
 	vmx_describe_failure(vcpu);
+	vmx_cancel_injection(vcpu);
 	return exit_fail_entry(vcpu, to_vmx(vcpu)->exit.instruction_error);
 }
 

@@ -14,6 +14,7 @@
 #include <asm/special_insns.h>
 
 #include "vmx.h"
+#include "../compat.h"
 
 /** vmx_write_constant_host_state - what is the same on every CPU and at all times. The VMCS is loaded. */
 void vmx_write_constant_host_state(void)

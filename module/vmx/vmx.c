@@ -80,7 +80,7 @@ static void vmx_vcpu_destroy(struct vcpu *vcpu)
 }
 
 const struct backend vmx_backend = {
-	.name = "VMX",
+	.name = "Intel VMX",
 	.setup = vmx_setup,
 	.teardown = vmx_teardown,
 	.cpu_on = vmx_cpu_on,

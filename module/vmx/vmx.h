@@ -120,6 +120,7 @@ unsigned int vmx_insn_length(struct vcpu *vcpu);
 /* events.c */
 void vmx_inject(struct vcpu *vcpu);
 bool vmx_requeue_event(struct vcpu *vcpu);
+void vmx_cancel_injection(struct vcpu *vcpu);
 
 /* state.c */
 void vmx_read_state(struct vcpu *vcpu, u32 missing);

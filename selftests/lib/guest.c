@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "guest.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -13,7 +14,7 @@
 #define CPUID_ENTRIES 256
 #define STUB_SIZE 8
 #define IRET_STUB (GUEST_STUBS + 256 * STUB_SIZE)
-#define ENTER_STUB (IRET_STUB + 8) /* to ring 3 */
+#define ENTER_STUB (IRET_STUB + 8)    /* to ring 3 */
 #define TSS_SELECTOR (IRET_STUB + 32) /* operand of its LTR */
 #define ENTER_FRAME (GUEST_TRAP_STACK - 256)
 #define NR_TABLES 16
@@ -33,7 +34,7 @@ const char *const guest_mode_name[NR_MODES] = {
 static const struct mode {
 	u64 cr0, cr4, efer;
 	u8 frame; /* bytes of a word that a trap pushes */
-	u8 gate; /* type of an interrupt gate */
+	u8 gate;  /* type of an interrupt gate */
 	u16 handler_cs;
 	u16 cs[2], ds[2]; /* selectors in ring 0, ring 3 */
 } modes[NR_MODES] = {
@@ -77,6 +78,15 @@ static const struct mode {
 
 /* -- making one -------------------------------------------------------------------------------------------------- */
 
+/* CPUID leaf 40000000h has the emulator's name. */
+bool emulated_by_qemu(void)
+{
+	u32 eax, ebx, ecx, edx;
+
+	__cpuid(0x40000000, eax, ebx, ecx, edx);
+	return ebx == 0x54474354 && ecx == 0x43544743; /* TCGTCGTCGTCG */
+}
+
 int open_device(void)
 {
 	int fd = open(device_path, O_RDWR | O_CLOEXEC);
@@ -97,11 +107,9 @@ void *pages(u64 size)
 
 void guest_add_memory(struct guest *g, u32 slot, u64 gpa, void *start, u64 size, u32 flags)
 {
-	struct kvm_userspace_memory_region region = { .slot = slot,
-						      .flags = flags,
-						      .guest_phys_addr = gpa,
-						      .memory_size = size,
-						      .userspace_addr = (u64)start };
+	struct kvm_userspace_memory_region region = {
+		.slot = slot, .flags = flags, .guest_phys_addr = gpa, .memory_size = size, .userspace_addr = (u64)start
+	};
 
 	if (ioctl(g->vm, KVM_SET_USER_MEMORY_REGION, &region))
 		die("KVM_SET_USER_MEMORY_REGION of %#lx", gpa);
@@ -141,8 +149,7 @@ struct kvm_cpuid_entry2 *find_cpuid(struct kvm_cpuid2 *cpuid, u32 function, u32 
 	for (i = 0; i < cpuid->nent; i++) {
 		struct kvm_cpuid_entry2 *e = &cpuid->entries[i];
 
-		if (e->function == function &&
-		    (!(e->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) || e->index == index))
+		if (e->function == function && (!(e->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) || e->index == index))
 			return e;
 	}
 	return NULL;
@@ -352,7 +359,8 @@ static void build_stubs(struct guest *g)
 {
 	static const u8 iret64[] = { 0x48, 0xcf }, iret[] = { 0xcf };
 	/* ltr %cs:TSS_SELECTOR; iret */
-	static const u8 enter64[] = { 0x2e, 0x0f, 0x00, 0x1c, 0x25, TSS_SELECTOR & 0xff, TSS_SELECTOR >> 8, 0, 0, 0x48, 0xcf };
+	static const u8 enter64[] = { 0x2e, 0x0f, 0x00, 0x1c, 0x25, TSS_SELECTOR & 0xff, TSS_SELECTOR >> 8,
+				      0,    0,	  0x48, 0xcf };
 	static const u8 enter[] = { 0x2e, 0x0f, 0x00, 0x1d, TSS_SELECTOR & 0xff, TSS_SELECTOR >> 8, 0, 0, 0xcf };
 	static const u16 selector = SEL_TSS;
 	bool wide = modes[g->mode].frame == 8;
@@ -665,11 +673,11 @@ static void exit_details(struct guest *g, char *text, size_t size)
 		snprintf(text, size, " %u, error code %#x (%s), CR2 %#llx", t->vector, t->error,
 			 t->has_error ? "pushed" : "none", guest_sregs(g).cr2);
 	else if (g->exit == KVM_EXIT_IO)
-		snprintf(text, size, " %s port %#x, %u bytes, %u times", run->io.direction ? "out" : "in",
-			 run->io.port, run->io.size, run->io.count);
+		snprintf(text, size, " %s port %#x, %u bytes, %u times", run->io.direction ? "out" : "in", run->io.port,
+			 run->io.size, run->io.count);
 	else if (g->exit == KVM_EXIT_MMIO)
-		snprintf(text, size, " %s %#llx, %u bytes", run->mmio.is_write ? "write" : "read",
-			 run->mmio.phys_addr, run->mmio.len);
+		snprintf(text, size, " %s %#llx, %u bytes", run->mmio.is_write ? "write" : "read", run->mmio.phys_addr,
+			 run->mmio.len);
 	else if (g->exit == KVM_EXIT_INTERNAL_ERROR)
 		snprintf(text, size, " suberror %u, data %#llx", run->internal.suberror, run->internal.data[0]);
 	else if (g->exit == KVM_EXIT_FAIL_ENTRY)

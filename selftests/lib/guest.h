@@ -23,21 +23,21 @@
 #define GUEST_STUBS 0x3000u /* what IDT and IVT point to */
 #define GUEST_TSS 0x4000u
 #define GUEST_TRAP_STACK 0x6000u /* its top; for traps that change stacks */
-#define GUEST_STACK 0x8000u /* its top */
+#define GUEST_STACK 0x8000u	 /* its top */
 #define GUEST_CODE 0x8000u
 #define GUEST_DATA 0xa000u /* what tests use as they like, up to GUEST_DATA_END */
 #define GUEST_DATA_END 0x10000u
 #define GUEST_TABLES 0x10000u /* page tables, 16 pages */
-#define GUEST_FREE 0x20000u /* like GUEST_DATA, but for 16-bit code */
-#define GUEST_HOLE 0xa0000u /* no memory from here to 1 MiB: accesses are MMIO */
+#define GUEST_FREE 0x20000u   /* like GUEST_DATA, but for 16-bit code */
+#define GUEST_HOLE 0xa0000u   /* no memory from here to 1 MiB: accesses are MMIO */
 #define GUEST_HIGH 0x100000u
 #define GUEST_MEMORY_SIZE (16 * MiB)
 
 enum guest_mode {
 	MODE_REAL,
 	MODE_V8086,
-	MODE_PROT16, /* 16-bit protected mode without paging */
-	MODE_PROT32, /* 32-bit, without paging */
+	MODE_PROT16,  /* 16-bit protected mode without paging */
+	MODE_PROT32,  /* 32-bit, without paging */
 	MODE_PAGED32, /* 32-bit paging with 4-MByte pages */
 	MODE_PAE,
 	MODE_COMPAT, /* 32-bit code in long mode */
@@ -57,7 +57,7 @@ enum {
 	SEL_USER_CS32 = 0x33,
 	SEL_USER_DS32 = 0x3b,
 	SEL_USER_CS64 = 0x43,
-	SEL_TSS = 0x48, /* two entries long */
+	SEL_TSS = 0x48,	 /* two entries long */
 	SEL_FREE = 0x58, /* from here on tests make their own */
 	GDT_ENTRIES = 32,
 };
@@ -141,7 +141,7 @@ struct trap {
 	bool has_error;
 	u32 error;
 	u64 ip, cs, flags, sp, ss; /* sp and ss only where the CPU pushes them */
-	u64 frame; /* address of ip */
+	u64 frame;		   /* address of ip */
 };
 
 struct guest {
@@ -149,9 +149,9 @@ struct guest {
 	struct kvm_run *run;
 	u8 *memory;
 	enum guest_mode mode;
-	bool user; /* ring 3 */
+	bool user;	      /* ring 3 */
 	struct kvm_regs regs; /* as after the last exit; what guest_start() begins with */
-	u32 exit; /* of the last guest_run() */
+	u32 exit;	      /* of the last guest_run() */
 	struct trap trap;
 	u32 code_size;
 };
@@ -160,6 +160,9 @@ struct guest {
 
 /* The device, opened. */
 int open_device(void);
+
+/* Whether this machine's CPU is QEMU's, which does not check all that a CPU checks, and dies of some of it. */
+bool emulated_by_qemu(void);
 
 /* A VM with memory but no vCPU; then the vCPU, as it comes out of RESET but for its CPUID: all that is supported. */
 struct guest *guest_create_vm(void);
@@ -211,12 +214,13 @@ struct code {
 };
 
 #define CODE_PASTE(a, b) a##b
-#define CODE_N(n, bits, text)                                                                        \
-	({                                                                                           \
-		extern const u8 CODE_PASTE(code_, n)[], CODE_PASTE(code_end_, n)[];                  \
-		asm(".pushsection .rodata\n.code" #bits "\ncode_" #n ":\n" text "\ncode_end_" #n ":" \
-		    "\n.code64\n.popsection");                                                       \
-		(struct code){ CODE_PASTE(code_, n), CODE_PASTE(code_end_, n) };                     \
+#define CODE_N(n, bits, text)                                                                    \
+	({                                                                                       \
+		extern const u8 CODE_PASTE(code_, n)[], CODE_PASTE(code_end_, n)[];              \
+		asm(".pushsection .rodata\n.code" #bits "\ncode_" #n ":\n" text "\ncode_end_" #n \
+		    ":"                                                                          \
+		    "\n.code64\n.popsection");                                                   \
+		(struct code){ CODE_PASTE(code_, n), CODE_PASTE(code_end_, n) };                 \
 	})
 #define CODE_EXPAND(n, bits, text) CODE_N(n, bits, text)
 #define CODE16(text) CODE_EXPAND(__COUNTER__, 16, text)
@@ -250,6 +254,7 @@ bool expect_trap_at(const char *file, int line, struct guest *g, u8 vector, u64 
 #define expect_end(g) expect_exit(g, KVM_EXIT_HLT)
 /* A trap, at an offset into the code. @error: its error code, or NO_ERROR if none may be pushed */
 #define NO_ERROR (~0ull)
-#define expect_trap(g, vector, error, offset) expect_trap_at(__FILE__, __LINE__, g, vector, error, GUEST_CODE + (offset))
+#define expect_trap(g, vector, error, offset) \
+	expect_trap_at(__FILE__, __LINE__, g, vector, error, GUEST_CODE + (offset))
 
 #endif
