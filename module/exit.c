@@ -52,6 +52,11 @@ void vcpu_raise(struct vcpu *vcpu, const struct exception *exception)
 		vcpu->event = (struct event){ .type = EVENT_EXCEPTION, .vector = VECTOR_DF, .has_error = true };
 		return;
 	}
+	/* An interrupt or NMI whose delivery the exception cut off is not lost: it comes after the exception. */
+	if (old->type == EVENT_INTERRUPT)
+		vcpu->user_interrupt = old->vector;
+	else if (old->type == EVENT_NMI)
+		vcpu->nmi_pending = min(vcpu->nmi_pending + 1, 2);
 	apply_payload(vcpu, exception);
 	vcpu_know(vcpu, STATE_CR0);
 	vcpu->event = (struct event){

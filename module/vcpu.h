@@ -138,7 +138,7 @@ struct vcpu {
 	u32 shadow;		      /* SHADOW_* */
 	struct event event;
 	u8 nmi_pending;	    /* 0, 1, 2 */
-	s16 user_interrupt; /* KVM_INTERRUPT's vector, or -1 */
+	s16 user_interrupt; /* taken off its controller and not delivered yet: KVM_INTERRUPT's vector; -1: none */
 
 	u32 id;		    /* APIC id */
 	unsigned int index; /* in vm->vcpus */

@@ -173,8 +173,10 @@ static bool pic_waits(struct vcpu *vcpu)
 
 bool irq_waits(struct vcpu *vcpu)
 {
+	if (unlikely(vcpu->user_interrupt >= 0))
+		return true;
 	if (!vcpu->lapic)
-		return vcpu->user_interrupt >= 0;
+		return false;
 	return pic_waits(vcpu) || lapic_highest_irq(vcpu->lapic) >= 0;
 }
 
@@ -200,7 +202,7 @@ int irq_take(struct vcpu *vcpu)
 {
 	int vector = -1;
 
-	if (!vcpu->lapic)
+	if (!vcpu->lapic || unlikely(vcpu->user_interrupt >= 0))
 		return take_user_interrupt(vcpu);
 	if (pic_waits(vcpu))
 		vector = take_from_pic(vcpu->vm->irqchip);

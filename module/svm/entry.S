@@ -33,6 +33,8 @@ SYM_FUNC_START(svm_run_guest)
 	push %rdx
 	push %rsi
 
+	/* Not right before VMRUN: the shadow of STI would become the guest's. No interrupt comes while GIF is clear. */
+	sti
 	mov %rdi, %rax
 	vmload %rax
 	mov GPR(RCX)(%rsi), %rcx
@@ -52,7 +54,6 @@ SYM_FUNC_START(svm_run_guest)
 #ifdef VM_CLEAR_CPU_BUFFERS
 	VM_CLEAR_CPU_BUFFERS
 #endif
-	sti
 	vmrun %rax
 	cli
 	vmsave %rax
