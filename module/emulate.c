@@ -277,7 +277,8 @@ static enum insn_result write_linear(void *ctx, u64 linear, const void *buf, uns
 	enum insn_result result;
 	unsigned int i, nr;
 
-	result = split(vcpu, linear, size, BUS_WIDTH, user_access(vcpu) | WALK_WRITE, pieces, &nr, &a->machine.exception);
+	result = split(vcpu, linear, size, BUS_WIDTH, user_access(vcpu) | WALK_WRITE, pieces, &nr,
+		       &a->machine.exception);
 	for (i = 0; i < nr && result == INSN_DONE; buf += pieces[i++].len) {
 		if (memory_is_mmio(vcpu->vm, pieces[i].gpa, true))
 			result = write_device(vcpu, &pieces[i], buf);

@@ -265,8 +265,22 @@ static enum next write_cr(struct vcpu *vcpu, unsigned int cr, u64 value)
 	return NEXT_ENTER;
 }
 
+/* A client with a local APIC of its own may have an interrupt that a lower task priority lets in. */
+static enum next write_cr8(struct vcpu *vcpu, u64 value)
+{
+	u64 old = irq_get_cr8(vcpu);
+	enum next next = write_cr(vcpu, 8, value);
+
+	if (next != NEXT_ENTER || vcpu->vm->irqchip || irq_get_cr8(vcpu) >= old)
+		return next;
+	vcpu->run->exit_reason = KVM_EXIT_SET_TPR;
+	return NEXT_USER;
+}
+
 enum next exit_mov_to_cr(struct vcpu *vcpu, unsigned int cr, u64 value)
 {
+	if (cr == 8)
+		return write_cr8(vcpu, value);
 	if (!vcpu_long_mode(vcpu))
 		value = (u32)value;
 	return write_cr(vcpu, cr, value);

@@ -69,15 +69,37 @@ void vm_request_all(struct vm *vm, unsigned int request)
 	put_cpu();
 }
 
+/**
+ * vcpu_pending_nmis - how many NMIs wait
+ * @vcpu: its own thread calls
+ * Of those that came while one is handled only one is kept. Other CPUs may add one at any moment.
+ * Source: SDM volume 3, "Handling Multiple NMIs".
+ */
+u8 vcpu_pending_nmis(struct vcpu *vcpu)
+{
+	vcpu_know(vcpu, STATE_SHADOW);
+	if ((vcpu->shadow & SHADOW_NMI) || vcpu->event.type == EVENT_NMI)
+		cmpxchg(&vcpu->nmi_pending, 2, 1);
+	return READ_ONCE(vcpu->nmi_pending);
+}
+
+static void take_nmi(struct vcpu *vcpu)
+{
+	u8 pending = READ_ONCE(vcpu->nmi_pending);
+
+	while (!try_cmpxchg(&vcpu->nmi_pending, &pending, pending - 1))
+		;
+	vcpu->event = (struct event){ .type = EVENT_NMI, .vector = VECTOR_NMI };
+}
+
 /* The event slot is free: what comes into it? NMIs go before interrupts. SDM, "Priority Among Simultaneous Events". */
 static void choose_event(struct vcpu *vcpu)
 {
 	int vector;
 
 	vcpu_know(vcpu, STATE_SHADOW | STATE_RFLAGS);
-	if (vcpu->nmi_pending && !(vcpu->shadow & (SHADOW_NMI | SHADOW_MOV_SS | SHADOW_STI))) {
-		vcpu->nmi_pending--;
-		vcpu->event = (struct event){ .type = EVENT_NMI, .vector = VECTOR_NMI };
+	if (vcpu_pending_nmis(vcpu) && !(vcpu->shadow & (SHADOW_NMI | SHADOW_MOV_SS | SHADOW_STI))) {
+		take_nmi(vcpu);
 		return;
 	}
 	if (!vcpu_interrupts_open(vcpu))
@@ -225,7 +247,9 @@ static bool vcpu_wakes(struct vcpu *vcpu)
 		return true;
 	if (vcpu->mp_state != KVM_MP_STATE_HALTED)
 		return false;
-	return vcpu->nmi_pending || vcpu->event.type != EVENT_NONE || (vcpu_interrupts_open(vcpu) && irq_waits(vcpu));
+	if (vcpu->nmi_pending && !(vcpu->shadow & SHADOW_NMI))
+		return true;
+	return vcpu->event.type != EVENT_NONE || (vcpu_interrupts_open(vcpu) && irq_waits(vcpu));
 }
 
 /* HLT, and the wait for SIPI: sleeps until there is something to do, a signal, or a kick. */

@@ -217,11 +217,7 @@ static long vcpu_ioctl_interrupt(void *object, void *arg)
 
 static long vcpu_ioctl_nmi(void *object, void *arg)
 {
-	struct vcpu *vcpu = object;
-
-	/* One being handled and one waiting, no more. SDM volume 3, "Handling Multiple NMIs". */
-	vcpu->nmi_pending = min(vcpu->nmi_pending + 1, 2);
-	vcpu_request(vcpu, REQ_EVENT);
+	vcpu_add_nmi(object);
 	return 0;
 }
 

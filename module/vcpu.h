@@ -274,6 +274,18 @@ bool vcpu_long_mode(struct vcpu *vcpu); /* CS.L with EFER.LMA: 64-bit code */
 /* RFLAGS.IF and no interrupt shadow. */
 bool vcpu_interrupts_open(struct vcpu *vcpu);
 
+u8 vcpu_pending_nmis(struct vcpu *vcpu);
+
+/* One NMI may be handled while one more waits; others merge with that. Context: any. */
+static inline void vcpu_add_nmi(struct vcpu *vcpu)
+{
+	u8 pending = READ_ONCE(vcpu->nmi_pending);
+
+	while (pending < 2 && !try_cmpxchg(&vcpu->nmi_pending, &pending, pending + 1))
+		;
+	vcpu_request(vcpu, REQ_EVENT);
+}
+
 /* Out of wait-for-SIPI: real mode, CS:IP = vector << 8 : 0. */
 void vcpu_start_at(struct vcpu *vcpu, u32 vector);
 

@@ -61,23 +61,42 @@ static struct code counting_code(void)
 		"3: ud2");
 }
 
-static void prefer_second_cpu(void)
+struct runner {
+	struct guest *g;
+	pthread_t thread;
+	volatile pid_t tid;
+};
+
+/* To the second CPU, but not bound to it: the kernel would complain when it has to break that. */
+static void to_second_cpu(pid_t tid)
 {
 	cpu_set_t set;
 
 	CPU_ZERO(&set);
 	CPU_SET(1, &set);
-	/* Fails while it is offline: then the thread stays where it was moved to. */
-	sched_setaffinity(0, sizeof(set), &set);
+	if (sched_setaffinity(tid, sizeof(set), &set))
+		die("sched_setaffinity");
+	CPU_SET(0, &set);
+	if (sched_setaffinity(tid, sizeof(set), &set))
+		die("sched_setaffinity");
 }
 
 static void *run(void *argument)
 {
-	struct guest *g = argument;
+	struct runner *r = argument;
 
-	prefer_second_cpu();
-	guest_start(g);
+	r->tid = gettid();
+	to_second_cpu(0);
+	guest_start(r->g);
 	return NULL;
+}
+
+static void start(struct runner *r, struct code code)
+{
+	r->g = guest_create(MODE_LONG);
+	guest_load(r->g, code);
+	if (pthread_create(&r->thread, NULL, run, r))
+		die("pthread_create");
 }
 
 static struct guest_data *data_of(struct guest *g)
@@ -101,48 +120,48 @@ static void wait_for_progress(struct guest *g)
 
 static void test_hotplug(void)
 {
-	struct guest *guests[NR_GUESTS];
-	pthread_t threads[NR_GUESTS];
+	struct runner runners[NR_GUESTS];
 	unsigned int i, n;
 
 	open_switch();
-	for (i = 0; i < NR_GUESTS; i++) {
-		guests[i] = guest_create(MODE_LONG);
-		guest_load(guests[i], counting_code());
-		if (pthread_create(&threads[i], NULL, run, guests[i]))
-			die("pthread_create");
-	}
+	for (i = 0; i < NR_GUESTS; i++)
+		start(&runners[i], counting_code());
 	for (n = 0; n < 2 * TIMES; n++) {
-		for (i = 0; i < NR_GUESTS; i++)
-			wait_for_progress(guests[i]);
+		for (i = 0; i < NR_GUESTS; i++) {
+			wait_for_progress(runners[i].g);
+			if (n % 2 == 0)
+				to_second_cpu(runners[i].tid);
+		}
 		set_online(n % 2);
 	}
 	for (i = 0; i < NR_GUESTS; i++) {
-		wait_for_progress(guests[i]);
-		data_of(guests[i])->stop = 1;
-		pthread_join(threads[i], NULL);
-		expect_end(guests[i]);
+		wait_for_progress(runners[i].g);
+		data_of(runners[i].g)->stop = 1;
+		pthread_join(runners[i].thread, NULL);
+		expect_end(runners[i].g);
 	}
 }
 
-/* VMs that are made while the CPU is away run on it when it is back. */
+/* A VM that is made while the CPU is away runs on it when it is back. */
 static void test_made_while_offline(void)
 {
-	struct guest *g;
-	pthread_t thread;
+	struct guest *early;
+	struct runner late;
 
 	open_switch();
 	set_online(false);
-	g = guest_create(MODE_LONG);
-	guest_load(g, CODE64("nop"));
-	guest_start(g);
-	expect_end(g);
+	early = guest_create(MODE_LONG);
+	guest_load(early, CODE64("nop"));
+	guest_start(early);
+	expect_end(early);
 	set_online(true);
-	guest_load(g, CODE64("nop"));
-	if (pthread_create(&thread, NULL, run, g))
-		die("pthread_create");
-	pthread_join(thread, NULL);
-	expect_end(g);
+	to_second_cpu(0);
+	guest_load(early, CODE64("nop"));
+	guest_start(early);
+	expect_end(early);
+	start(&late, CODE64("nop"));
+	pthread_join(late.thread, NULL);
+	expect_end(late.g);
 }
 
 static const struct test tests[] = {

@@ -268,7 +268,7 @@ static void test_control_registers(void)
 		TO(8, RUNS, 0),
 		TO(8, RUNS, 15),
 		TO(8, GP, 16),
-		TO(8, GP, 1ul << 63),
+
 		NONE(1),
 		NONE(5),
 		NONE(6),

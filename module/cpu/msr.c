@@ -433,7 +433,8 @@ int msr_write(struct vcpu *vcpu, u32 index, u64 value, enum msr_origin origin)
 /* Of the clock's MSRs, and of those that move the TSC when there is a clock made of it. */
 bool msr_write_sleeps(struct vcpu *vcpu, u32 index)
 {
-	return clock_is_msr(index) || (vcpu->msr.system_time && (index == MSR_IA32_TSC || index == MSR_IA32_TSC_ADJUST));
+	return clock_is_msr(index) ||
+	       (vcpu->msr.system_time && (index == MSR_IA32_TSC || index == MSR_IA32_TSC_ADJUST));
 }
 
 static void list_one(u32 *indices, unsigned int max, unsigned int *nr, u32 index)

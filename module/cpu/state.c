@@ -284,7 +284,7 @@ void state_get_events(struct vcpu *vcpu, struct kvm_vcpu_events *events)
 	if (vcpu->shadow & SHADOW_MOV_SS)
 		events->interrupt.shadow |= KVM_X86_SHADOW_INT_MOV_SS;
 	events->nmi.injected = event->type == EVENT_NMI;
-	events->nmi.pending = vcpu->nmi_pending;
+	events->nmi.pending = vcpu_pending_nmis(vcpu);
 	events->nmi.masked = !!(vcpu->shadow & SHADOW_NMI);
 	events->sipi_vector = vcpu->sipi_vector;
 	events->flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
