@@ -56,7 +56,7 @@ void vcpu_raise(struct vcpu *vcpu, const struct exception *exception)
 	if (old->type == EVENT_INTERRUPT)
 		vcpu->user_interrupt = old->vector;
 	else if (old->type == EVENT_NMI)
-		vcpu->nmi_pending = min(vcpu->nmi_pending + 1, 2);
+		vcpu_queue_nmi(vcpu);
 	apply_payload(vcpu, exception);
 	vcpu_know(vcpu, STATE_CR0);
 	vcpu->event = (struct event){

@@ -217,7 +217,7 @@ static long vcpu_ioctl_interrupt(void *object, void *arg)
 
 static long vcpu_ioctl_nmi(void *object, void *arg)
 {
-	vcpu_add_nmi(object);
+	vcpu_queue_nmi(object);
 	return 0;
 }
 

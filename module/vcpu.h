@@ -277,7 +277,7 @@ bool vcpu_interrupts_open(struct vcpu *vcpu);
 u8 vcpu_pending_nmis(struct vcpu *vcpu);
 
 /* One NMI may be handled while one more waits; others merge with that. Context: any. */
-static inline void vcpu_add_nmi(struct vcpu *vcpu)
+static inline void vcpu_queue_nmi(struct vcpu *vcpu)
 {
 	u8 pending = READ_ONCE(vcpu->nmi_pending);
 
