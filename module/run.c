@@ -316,6 +316,7 @@ static enum next run_loop(struct vcpu *vcpu)
 	enum next next;
 	bool slow;
 
+	vcpu->run->exit_reason = KVM_EXIT_UNKNOWN;
 	for (;;) {
 		next = vcpu_housekeeping(vcpu);
 		if (next != NEXT_ENTER)
@@ -365,7 +366,6 @@ int vcpu_run(struct vcpu *vcpu)
 
 	if (vcpu->sigset_active)
 		sigprocmask(SIG_SETMASK, &vcpu->sigset, &saved);
-	vcpu->run->exit_reason = KVM_EXIT_UNKNOWN;
 	if (!vcpu->vm->irqchip) {
 		irq_set_cr8(vcpu, vcpu->run->cr8);
 		/* The client may have asked for the interrupt window since, or no longer. */
@@ -376,10 +376,8 @@ int vcpu_run(struct vcpu *vcpu)
 		next = complete(vcpu);
 	}
 	if (next == NEXT_ENTER) {
-		if (READ_ONCE(vcpu->run->immediate_exit))
-			next = -EINTR;
-		else
-			next = run_loop(vcpu);
+		/* As in KVM, an immediate exit leaves the last exit's reason where it is. */
+		next = READ_ONCE(vcpu->run->immediate_exit) ? -EINTR : run_loop(vcpu);
 	}
 	fill_run(vcpu);
 	vcpu->stat.user_exits++;
