@@ -87,11 +87,14 @@ static enum next cr_access(struct vcpu *vcpu)
 	return unexpected(vcpu);
 }
 
+/* Bit 3 is reserved and clear, for DR8 to DR15 are #UD before they exit. Bochs exits, with the whole number. */
+#define DEBUG_REGISTER 0xf
+
 static enum next mov_dr(struct vcpu *vcpu)
 {
 	u64 qualification = to_vmx(vcpu)->exit.qualification;
 
-	return exit_mov_dr(vcpu, qualification & DEBUG_REG_ACCESS_NUM, DEBUG_REG_ACCESS_REG(qualification),
+	return exit_mov_dr(vcpu, qualification & DEBUG_REGISTER, DEBUG_REG_ACCESS_REG(qualification),
 			   qualification & TYPE_MOV_FROM_DR);
 }
 
@@ -143,9 +146,9 @@ struct exit_row {
 	u32 has;
 };
 
-#define INSN(handler)                                                                                                  \
-	{                                                                                                              \
-		handler, EXIT_INSN                                                                                   \
+#define INSN(handler)              \
+	{                          \
+		handler, EXIT_INSN \
 	}
 
 static const struct exit_row exit_table[] = {
