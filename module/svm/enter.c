@@ -52,9 +52,11 @@ static void load_breakpoints(struct vcpu *vcpu)
 	set_debugreg(vcpu->dr[3], 3);
 }
 
+/* A value that the guest wrote since the last entry is not in the register yet: an older one is. */
 static bool switches_tsc_aux(struct vcpu *vcpu, struct svm_cpu *cpu)
 {
-	return boot_cpu_has(X86_FEATURE_RDTSCP) && vcpu->msr.tsc_aux != cpu->host_tsc_aux;
+	return boot_cpu_has(X86_FEATURE_RDTSCP) &&
+	       (vcpu->msr.tsc_aux != cpu->host_tsc_aux || (vcpu->changed & STATE_SYSCALL));
 }
 
 void svm_slice_begin(struct vcpu *vcpu)
@@ -81,9 +83,11 @@ void svm_slice_end(struct vcpu *vcpu)
 
 	if (switches_tsc_aux(vcpu, cpu))
 		wrmsrl(MSR_TSC_AUX, cpu->host_tsc_aux);
-	/* VMRUN left DR7 with everything off. */
+	/* VMRUN left DR7 with everything off, and DR6 as the guest had it. */
 	if (hw_breakpoint_active())
 		hw_breakpoint_restore();
+	else if (to_vmcb(vcpu)->save.dr6 != DR6_FIXED)
+		set_debugreg(DR6_FIXED, 6);
 }
 
 /* What the last exit told that must reach the host before interrupts are on again. */
