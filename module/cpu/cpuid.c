@@ -69,6 +69,7 @@ static const struct cpuid_rule rules[] = {
 				    F(RDSEED) | F(ADX) | F(SMAP) | F(CLFLUSHOPT) | F(CLWB) | F(SHA_NI) | F(AVX512F) |
 				    F(AVX512DQ) | F(AVX512IFMA) | F(AVX512PF) | F(AVX512ER) | F(AVX512CD) |
 				    F(AVX512BW) | F(AVX512VL),
+		.add[CPUID_EBX] = F(TSC_ADJUST),
 		.allow[CPUID_ECX] = F(AVX512VBMI) | F(PKU) | F(AVX512_VBMI2) | F(GFNI) | F(VAES) | F(VPCLMULQDQ) |
 				    F(AVX512_VNNI) | F(AVX512_BITALG) | F(AVX512_VPOPCNTDQ) | F(RDPID) | F(CLDEMOTE) |
 				    F(MOVDIRI) | F(MOVDIR64B) | F(LA57),
