@@ -68,13 +68,13 @@ static void exceptions(void)
 		{ "#NM: TS", MODE_LONG, false, fnop, VECTOR_NM, NO_ERROR, 0, 0, CR0_TS },
 		{ "#NM: EM", MODE_LONG, false, fnop, VECTOR_NM, NO_ERROR, 0, 0, CR0_EM },
 		{ "#MF", MODE_LONG, false, x87, VECTOR_MF, NO_ERROR, 16, 0, 0 },
-		{ "#NP: data segment", MODE_LONG, false, CODE64("mov $0x58, %eax; mov %eax, %ds"), VECTOR_NP, SEL_ABSENT, 5,
-		  0, 0 },
-		{ "#SS: stack segment not present", MODE_PROT32, false, CODE32("mov $0x58, %eax; mov %eax, %ss"), VECTOR_SS,
+		{ "#NP: data segment", MODE_LONG, false, CODE64("mov $0x58, %eax; mov %eax, %ds"), VECTOR_NP,
 		  SEL_ABSENT, 5, 0, 0 },
+		{ "#SS: stack segment not present", MODE_PROT32, false, CODE32("mov $0x58, %eax; mov %eax, %ss"),
+		  VECTOR_SS, SEL_ABSENT, 5, 0, 0 },
 		{ "#GP: not canonical", MODE_LONG, false, CODE64("mov (%rdi), %eax"), VECTOR_GP, 0, 0, 0, 0 },
-		{ "#GP: selector beyond the GDT", MODE_LONG, false, CODE64("mov $0x1f8, %eax; mov %eax, %ds"), VECTOR_GP,
-		  SEL_BEYOND, 5, 0, 0 },
+		{ "#GP: selector beyond the GDT", MODE_LONG, false, CODE64("mov $0x1f8, %eax; mov %eax, %ds"),
+		  VECTOR_GP, SEL_BEYOND, 5, 0, 0 },
 		{ "#GP: CLI from ring 3", MODE_LONG, true, CODE64("cli"), VECTOR_GP, 0, 0, 0, 0 },
 		{ "#GP: RDMSR, no such MSR", MODE_LONG, false, CODE64("rdmsr"), VECTOR_GP, 0, 0, 0, 0 },
 		{ "#GP: WRMSR, no such MSR", MODE_LONG, false, CODE64("wrmsr"), VECTOR_GP, 0, 0, 0, 0 },
@@ -225,7 +225,7 @@ static void single_step(void)
 		enum guest_mode mode;
 		struct code code;
 		u8 offset; /* after the first instruction */
-		u32 exit; /* that comes before */
+		u32 exit;  /* that comes before */
 	} rows[] = {
 		{ "NOP", MODE_LONG, CODE64("nop; ud2"), 1, 0 },
 		{ "CPUID", MODE_LONG, CODE64("cpuid; ud2"), 2, 0 },
@@ -283,19 +283,10 @@ static void single_steps(void)
 	}
 }
 
-/* QEMU plays the host's CPU, and leaves out some of what one does. */
-static bool on_qemu(void)
-{
-	u32 eax = 0x40000000, ebx, ecx, edx;
-
-	asm("cpuid" : "+a"(eax), "=b"(ebx), "=c"(ecx), "=d"(edx));
-	return ebx == 0x54474354; /* TCGT */
-}
-
-/* Sets breakpoints neither from a VMCB nor for DR7.GD. */
+/* QEMU sets breakpoints neither from a VMCB nor for DR7.GD. */
 static void skip_on_qemu(struct guest *g)
 {
-	if (on_qemu() && g->exit == KVM_EXIT_HLT)
+	if (emulated_by_qemu() && g->exit == KVM_EXIT_HLT)
 		skip("QEMU does not emulate it");
 }
 
@@ -495,7 +486,9 @@ static void expect_interruptible(struct guest *g, bool if_flag, bool ready)
 /* Interrupts are on: at the next instruction. */
 static void interrupt_now(void)
 {
-	static const enum guest_mode where[] = { MODE_REAL, MODE_PROT16, MODE_PROT32, MODE_PAE, MODE_COMPAT, MODE_LONG };
+	static const enum guest_mode where[] = {
+		MODE_REAL, MODE_PROT16, MODE_PROT32, MODE_PAE, MODE_COMPAT, MODE_LONG
+	};
 	const struct code code = CODE64("out %al, $0x80; nop; nop");
 	unsigned int i;
 
@@ -530,7 +523,8 @@ static void interrupt_window(void)
 	} rows[] = {
 		{ "STI", CODE64("out %al, $0x80; nop; sti; mov $1, %bl; mov $2, %bl"), 6 },
 		{ "POPF", CODE64("out %al, $0x80; push $0x202; popf; mov $1, %bl"), 8 },
-		{ "IRET", CODE64("out %al, $0x80; push $0x10; push $0x8000; push $0x202; push $0x18; push $0x8017; iretq; nop; nop"),
+		{ "IRET",
+		  CODE64("out %al, $0x80; push $0x10; push $0x8000; push $0x202; push $0x18; push $0x8017; iretq; nop; nop"),
 		  0x17 },
 	};
 	unsigned int i;
@@ -705,12 +699,18 @@ static void injected_by_client(void)
 		u64 error;
 	} rows[] = {
 		{ "#UD", { .exception = { .injected = 1, .nr = VECTOR_UD } }, VECTOR_UD, NO_ERROR },
-		{ "#GP", { .exception = { .injected = 1, .nr = VECTOR_GP, .has_error_code = 1, .error_code = 0x18 } },
-		  VECTOR_GP, 0x18 },
-		{ "#PF", { .exception = { .injected = 1, .nr = VECTOR_PF, .has_error_code = 1, .error_code = 7 } },
-		  VECTOR_PF, 7 },
+		{ "#GP",
+		  { .exception = { .injected = 1, .nr = VECTOR_GP, .has_error_code = 1, .error_code = 0x18 } },
+		  VECTOR_GP,
+		  0x18 },
+		{ "#PF",
+		  { .exception = { .injected = 1, .nr = VECTOR_PF, .has_error_code = 1, .error_code = 7 } },
+		  VECTOR_PF,
+		  7 },
 		{ "NMI", { .nmi = { .injected = 1 } }, VECTOR_NMI, NO_ERROR },
-		{ "NMI, pending", { .nmi = { .pending = 1 }, .flags = KVM_VCPUEVENT_VALID_NMI_PENDING }, VECTOR_NMI,
+		{ "NMI, pending",
+		  { .nmi = { .pending = 1 }, .flags = KVM_VCPUEVENT_VALID_NMI_PENDING },
+		  VECTOR_NMI,
 		  NO_ERROR },
 		{ "interrupt", { .interrupt = { .injected = 1, .nr = 0x77 } }, 0x77, NO_ERROR },
 	};
@@ -764,7 +764,7 @@ static void shadow_by_client(void)
 	g->run->request_interrupt_window = 1;
 	guest_run(g);
 	expect_exit(g, KVM_EXIT_IRQ_WINDOW_OPEN);
-	if (on_qemu() && g->regs.rip == GUEST_CODE + 2)
+	if (emulated_by_qemu() && g->regs.rip == GUEST_CODE + 2)
 		skip("QEMU does not load the shadow from a VMCB");
 	expect_eq(g->regs.rip, GUEST_CODE + 3);
 	expect_eq(guest_events(g).interrupt.shadow, 0);

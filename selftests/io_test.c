@@ -18,7 +18,7 @@ struct stream {
 	u16 port;
 	u8 size; /* of an element */
 	bool in;
-	u32 done; /* bytes that went through */
+	u32 done;	      /* bytes that went through */
 	u8 data[STREAM_SIZE]; /* what IN gets, what OUT gave */
 };
 
@@ -73,7 +73,10 @@ struct plain_row {
 	u16 port;
 };
 
-#define PLAIN(text, size, in, port) { text, { CODE16(text), CODE64(text) }, size, in, port }
+#define PLAIN(text, size, in, port)                                  \
+	{                                                            \
+		text, { CODE16(text), CODE64(text) }, size, in, port \
+	}
 #define RAX 0x1122334455667788ull
 #define IN_DATA 0xa1a2a3a4u
 
@@ -114,14 +117,16 @@ static void plain_row(enum guest_mode mode, const struct plain_row *row)
 
 static void plain(void)
 {
-	static const enum guest_mode where[] = { MODE_REAL, MODE_PROT16, MODE_PROT32, MODE_PAE, MODE_COMPAT, MODE_LONG };
+	static const enum guest_mode where[] = {
+		MODE_REAL, MODE_PROT16, MODE_PROT32, MODE_PAE, MODE_COMPAT, MODE_LONG
+	};
 	const struct plain_row rows[] = {
-		PLAIN("in $0x42, %al", 1, true, IMM_PORT),   PLAIN("in $0x42, %ax", 2, true, IMM_PORT),
-		PLAIN("in $0x42, %eax", 4, true, IMM_PORT),  PLAIN("in %dx, %al", 1, true, PORT),
-		PLAIN("in %dx, %ax", 2, true, PORT),	     PLAIN("in %dx, %eax", 4, true, PORT),
-		PLAIN("out %al, $0x42", 1, false, IMM_PORT), PLAIN("out %ax, $0x42", 2, false, IMM_PORT),
+		PLAIN("in $0x42, %al", 1, true, IMM_PORT),    PLAIN("in $0x42, %ax", 2, true, IMM_PORT),
+		PLAIN("in $0x42, %eax", 4, true, IMM_PORT),   PLAIN("in %dx, %al", 1, true, PORT),
+		PLAIN("in %dx, %ax", 2, true, PORT),	      PLAIN("in %dx, %eax", 4, true, PORT),
+		PLAIN("out %al, $0x42", 1, false, IMM_PORT),  PLAIN("out %ax, $0x42", 2, false, IMM_PORT),
 		PLAIN("out %eax, $0x42", 4, false, IMM_PORT), PLAIN("out %al, %dx", 1, false, PORT),
-		PLAIN("out %ax, %dx", 2, false, PORT),	     PLAIN("out %eax, %dx", 4, false, PORT),
+		PLAIN("out %ax, %dx", 2, false, PORT),	      PLAIN("out %eax, %dx", 4, false, PORT),
 	};
 	unsigned int i, k;
 
@@ -138,7 +143,7 @@ struct string_row {
 	struct code code;
 	bool in;
 	u8 size;
-	u32 elements; /* that are expected to go through */
+	u32 elements;	/* that are expected to go through */
 	u64 rcx, index; /* RDI of INS, RSI of OUTS; before ... */
 	u64 rcx_after, index_after;
 	u32 linear; /* of the first element */
@@ -233,33 +238,39 @@ static void strings(void)
 		  PAGE_END - 16, 0, 0 },
 		{ "REP OUTSD, page border", MODE_LONG, rep_outsl, false, 4, 8, 8, PAGE_END - 16, 0, PAGE_END + 16,
 		  PAGE_END - 16, 0, 0 },
-		{ "INSD across pages", MODE_LONG, insl, true, 4, 1, 7, PAGE_END - 1, 7, PAGE_END + 3, PAGE_END - 1, 0, 0 },
-		{ "OUTSD across pages", MODE_LONG, outsl, false, 4, 1, 7, PAGE_END - 3, 7, PAGE_END + 1, PAGE_END - 3, 0,
+		{ "INSD across pages", MODE_LONG, insl, true, 4, 1, 7, PAGE_END - 1, 7, PAGE_END + 3, PAGE_END - 1, 0,
 		  0 },
+		{ "OUTSD across pages", MODE_LONG, outsl, false, 4, 1, 7, PAGE_END - 3, 7, PAGE_END + 1, PAGE_END - 3,
+		  0, 0 },
 		{ "REP INSW, one across pages", MODE_LONG, rep_insw, true, 2, 6, 6, PAGE_END - 5, 0, PAGE_END + 7,
 		  PAGE_END - 5, 0, 0 },
 		{ "REP OUTSD, one across pages", MODE_LONG, rep_outsl, false, 4, 6, 6, PAGE_END - 10, 0, PAGE_END + 14,
 		  PAGE_END - 10, 0, 0 },
 		{ "REP INSW down", MODE_LONG, rep_insw, true, 2, 5, 5, D + 20, 0, D + 10, D + 20, RFLAGS_DF, 0 },
 		{ "REP OUTSD down", MODE_LONG, rep_outsl, false, 4, 5, 5, D + 20, 0, D, D + 20, RFLAGS_DF, 0 },
-		{ "REP INSD down over a page border", MODE_LONG, rep_insl, true, 4, 6, 6, PAGE_END + 8, 0, PAGE_END - 16,
-		  PAGE_END + 8, RFLAGS_DF, 0 },
+		{ "REP INSD down over a page border", MODE_LONG, rep_insl, true, 4, 6, 6, PAGE_END + 8, 0,
+		  PAGE_END - 16, PAGE_END + 8, RFLAGS_DF, 0 },
 		{ "REP OUTSW down across pages", MODE_LONG, rep_outsw, false, 2, 6, 6, PAGE_END + 5, 0, PAGE_END - 7,
 		  PAGE_END + 5, RFLAGS_DF, 0 },
 		{ "REP INSW, 32-bit addresses", MODE_LONG, CODE64("addr32 rep insw"), true, 2, 5, 0xff00000005,
 		  0xffffffff00000000 | D, 0, D + 10, D, 0, 0 },
 		{ "REP OUTSB, 32-bit addresses", MODE_LONG, CODE64("addr32 rep outsb"), false, 1, 5, 0xff00000005,
 		  0xffffffff00000000 | D, 0, D + 5, D, 0, 0 },
-		{ "OUTSB FS:", MODE_LONG, CODE64("outsb %fs:(%rsi), %dx"), false, 1, 1, 7, D, 7, D + 1, D + 0x100, 0, 0x100 },
-		{ "REP OUTSW GS:", MODE_LONG, CODE64("rep outsw %gs:(%rsi), %dx"), false, 2, 5, 5, D, 0, D + 10, D + 0x100,
-		  0, 0x100 },
-		{ "INSB, FS: is not for it", MODE_LONG, CODE64(".byte 0x64; insb"), true, 1, 1, 7, D, 7, D + 1, D, 0, 0x100 },
-		{ "OUTSB, DS: has no base", MODE_LONG, CODE64(".byte 0x3e; outsb"), false, 1, 1, 7, D, 7, D + 1, D, 0, 0 },
+		{ "OUTSB FS:", MODE_LONG, CODE64("outsb %fs:(%rsi), %dx"), false, 1, 1, 7, D, 7, D + 1, D + 0x100, 0,
+		  0x100 },
+		{ "REP OUTSW GS:", MODE_LONG, CODE64("rep outsw %gs:(%rsi), %dx"), false, 2, 5, 5, D, 0, D + 10,
+		  D + 0x100, 0, 0x100 },
+		{ "INSB, FS: is not for it", MODE_LONG, CODE64(".byte 0x64; insb"), true, 1, 1, 7, D, 7, D + 1, D, 0,
+		  0x100 },
+		{ "OUTSB, DS: has no base", MODE_LONG, CODE64(".byte 0x3e; outsb"), false, 1, 1, 7, D, 7, D + 1, D, 0,
+		  0 },
 		{ "REP INSD", MODE_PAE, rep_insl, true, 4, 5, 5, D, 0, D + 20, D, 0, 0 },
 		{ "REP OUTSW", MODE_PAGED32, rep_outsw, false, 2, 5, 5, D, 0, D + 10, D, 0, 0 },
 		{ "REP INSB", MODE_COMPAT, rep_insb, true, 1, 5, 5, D, 0, D + 5, D, 0, 0 },
-		{ "REP INSW, a segment base", MODE_PROT32, rep_insw, true, 2, 5, 5, D, 0, D + 10, D + 0x1230, 0, 0x1230 },
-		{ "REP OUTSD, a segment base", MODE_PROT32, rep_outsl, false, 4, 5, 5, D, 0, D + 20, D + 0x1230, 0, 0x1230 },
+		{ "REP INSW, a segment base", MODE_PROT32, rep_insw, true, 2, 5, 5, D, 0, D + 10, D + 0x1230, 0,
+		  0x1230 },
+		{ "REP OUTSD, a segment base", MODE_PROT32, rep_outsl, false, 4, 5, 5, D, 0, D + 20, D + 0x1230, 0,
+		  0x1230 },
 		{ "REP OUTSB SS:", MODE_PROT32, CODE32(".byte 0x36; rep outsb"), false, 1, 5, 5, D, 0, D + 5, D, 0, 0 },
 		{ "REP INSB, 16-bit addresses", MODE_PROT32, CODE32("addr16 rep insb"), true, 1, 5, 0xff0005,
 		  0x550000 | D, 0xff0000, 0x550000 | (D + 5), D, 0, 0 },
@@ -269,14 +280,16 @@ static void strings(void)
 		{ "REP INSD", MODE_REAL, CODE16("rep insl"), true, 4, 5, 5, D, 0, D + 20, D, 0, 0 },
 		{ "REP OUTSB, a segment", MODE_REAL, CODE16("rep outsb"), false, 1, 5, 5, 0x100, 0, 0x105, 0x20100, 0,
 		  0x20000 },
-		{ "REP OUTSW ES:", MODE_REAL, CODE16("rep outsw %es:(%si), %dx"), false, 2, 5, 5, 0x100, 0, 0x10a, 0x20100,
-		  0, 0x20000 },
+		{ "REP OUTSW ES:", MODE_REAL, CODE16("rep outsw %es:(%si), %dx"), false, 2, 5, 5, 0x100, 0, 0x10a,
+		  0x20100, 0, 0x20000 },
 		{ "REP INSB around the end of a segment", MODE_REAL, CODE16("rep insb"), true, 1, 4, 4, 0x55fffe, 0,
 		  0x550002, 0x2fffe, 0, 0x20000 },
 		{ "REP OUTSB around the end of a segment", MODE_REAL, CODE16("rep outsb"), false, 1, 4, 4, 0x55fffe, 0,
 		  0x550002, 0x2fffe, 0, 0x20000 },
-		{ "REP INSB, 32-bit addresses", MODE_REAL, CODE16("addr32 rep insb"), true, 1, 5, 5, D, 0, D + 5, D, 0, 0 },
-		{ "REP OUTSW down", MODE_REAL, CODE16("rep outsw"), false, 2, 5, 5, D + 20, 0, D + 10, D + 20, RFLAGS_DF, 0 },
+		{ "REP INSB, 32-bit addresses", MODE_REAL, CODE16("addr32 rep insb"), true, 1, 5, 5, D, 0, D + 5, D, 0,
+		  0 },
+		{ "REP OUTSW down", MODE_REAL, CODE16("rep outsw"), false, 2, 5, 5, D + 20, 0, D + 10, D + 20,
+		  RFLAGS_DF, 0 },
 		{ "REP INSB", MODE_PROT16, CODE16("rep insb"), true, 1, 5, 5, D, 0, D + 5, D, 0, 0 },
 	};
 	unsigned int i;

@@ -181,10 +181,22 @@ static void run_rows(const struct row *rows, unsigned int nr)
 	}
 }
 
-#define L(trace, undefined, text) { text, MODE_LONG, CODE64(text), trace, undefined }
-#define P(trace, undefined, text) { text, MODE_PROT32, CODE32(text), trace, undefined }
-#define A(trace, undefined, text) { text, MODE_PAE, CODE32(text), trace, undefined }
-#define R(trace, undefined, text) { text, MODE_REAL, CODE16(text), trace, undefined }
+#define L(trace, undefined, text)                               \
+	{                                                       \
+		text, MODE_LONG, CODE64(text), trace, undefined \
+	}
+#define P(trace, undefined, text)                                 \
+	{                                                         \
+		text, MODE_PROT32, CODE32(text), trace, undefined \
+	}
+#define A(trace, undefined, text)                              \
+	{                                                      \
+		text, MODE_PAE, CODE32(text), trace, undefined \
+	}
+#define R(trace, undefined, text)                               \
+	{                                                       \
+		text, MODE_REAL, CODE16(text), trace, undefined \
+	}
 
 static void moves(void)
 {
@@ -251,14 +263,13 @@ static void moves(void)
 
 /* AND, OR, XOR and TEST leave AF undefined. */
 #define LOGIC RFLAGS_AF
-#define ALU(op, undefined)                                                                               \
-	L("r1+100 w1+100", undefined, op " %al, (%rdi)"), L("r2+100 w2+100", undefined, op " %ax, (%rdi)"), \
-		L("r4+100 w4+100", undefined, op " %edx, (%rdi)"),                                       \
-		L("r8+100 w8+100", undefined, op " %rax, (%rdi)"), L("r4+100", undefined, op " (%rdi), %eax"), \
-		L("r8+100", undefined, op " (%rdi), %rdx"),                                              \
-		L("r1+100 w1+100", undefined, op "b $0x7f, (%rdi)"),                                     \
-		L("r4+100 w4+100", undefined, op "l $-3, (%rdi)"),                                       \
-		L("r8+100 w8+100", undefined, op "q $0x12345678, (%rdi)"),                               \
+#define ALU(op, undefined)                                                                                            \
+	L("r1+100 w1+100", undefined, op " %al, (%rdi)"), L("r2+100 w2+100", undefined, op " %ax, (%rdi)"),           \
+		L("r4+100 w4+100", undefined, op " %edx, (%rdi)"), L("r8+100 w8+100", undefined, op " %rax, (%rdi)"), \
+		L("r4+100", undefined, op " (%rdi), %eax"), L("r8+100", undefined, op " (%rdi), %rdx"),               \
+		L("r1+100 w1+100", undefined, op "b $0x7f, (%rdi)"),                                                  \
+		L("r4+100 w4+100", undefined, op "l $-3, (%rdi)"),                                                    \
+		L("r8+100 w8+100", undefined, op "q $0x12345678, (%rdi)"),                                            \
 		L("r4+100 w4+100", undefined, "lock " op "l %eax, (%rdi)")
 
 static void arithmetic(void)
@@ -367,7 +378,8 @@ static void strings(void)
 		L("w8+100 w8+108 w8+110", 0, "rep movsq"),
 		L("r4+100", 0, "xchg %rsi, %rdi; movsl"),
 		L("r1+100 r1+101 r1+102", 0, "xchg %rsi, %rdi; rep movsb"),
-		L("r4+100 w4+180 r4+104 w4+184 r4+108 w4+188", 0, "lea 0x80(%rdi), %rdi; lea -0x80(%rdi), %rsi; rep movsl"),
+		L("r4+100 w4+180 r4+104 w4+184 r4+108 w4+188", 0,
+		  "lea 0x80(%rdi), %rdi; lea -0x80(%rdi), %rsi; rep movsl"),
 		L("r1+100", 0, "scasb"),
 		L("r4+100 r4+104 r4+108", 0, "repne scasl"),
 		L("r4+100", 0, "cmpsl"),
@@ -498,11 +510,13 @@ static void faults(void)
 		u32 error;
 		bool user;
 	} rows[] = {
-		{ "store over a border, next page not present", CODE64("mov %eax, (%rdi)"), 0x400ffe, 0, VECTOR_PF, 2, false },
-		{ "load over a border, next page not present", CODE64("mov (%rdi), %eax"), 0x400ffe, 0, VECTOR_PF, 0, false },
+		{ "store over a border, next page not present", CODE64("mov %eax, (%rdi)"), 0x400ffe, 0, VECTOR_PF, 2,
+		  false },
+		{ "load over a border, next page not present", CODE64("mov (%rdi), %eax"), 0x400ffe, 0, VECTOR_PF, 0,
+		  false },
 		{ "store to a read-only page", CODE64("mov %eax, (%rdi)"), 0x401000, PTE_P, VECTOR_PF, 3, false },
-		{ "store by ring 3 to a page of ring 0", CODE64("mov %eax, (%rdi)"), 0x401000, PTE_P | PTE_W, VECTOR_PF, 7,
-		  true },
+		{ "store by ring 3 to a page of ring 0", CODE64("mov %eax, (%rdi)"), 0x401000, PTE_P | PTE_W, VECTOR_PF,
+		  7, true },
 		{ "misaligned MOVAPS", CODE64("movaps %xmm0, (%rdi)"), 0x400008, PTE_P, VECTOR_GP, 0, false },
 	};
 	unsigned int i;

@@ -118,10 +118,11 @@ static void first_instruction(void)
 /* A guest in 64-bit mode gets an INIT, and goes on at the reset vector; some state stays. */
 static void init_state(void)
 {
-	const struct code code = CODE64("mov $0x400, %eax; mov %rax, %dr0; mov %rax, %cr2\n"
-					"fldcw 0xa000; ldmxcsr 0xa004; movups 0xa010, %xmm5\n"
-					"mov $0xc0000081, %ecx; mov $0x12345678, %edx; wrmsr\n"
-					"out %al, $0x81; 1: jmp 1b");
+	const struct code code =
+		CODE64("mov $0x400, %eax; mov %rax, %dr0; mov %rax, %cr2\n"
+		       "fldcw 0xa000; ldmxcsr 0xa004; movups 0xa010, %xmm5\n"
+		       "mov $0xc0000081, %ecx; mov $0x12345678, %edx; wrmsr\n"
+		       "out %al, $0x81; 1: jmp 1b");
 	static const u32 fpu[] = { 0x27f, 0x1fa0, 0, 0, 0x11111111, 0x22222222, 0x33333333, 0x44444444 };
 	struct kvm_msi init = { .address_lo = 0xfee00000, .data = 5 << 8 /* delivery mode INIT */ };
 	struct guest *g = guest_create_vm();
@@ -173,8 +174,9 @@ static void operand_sizes(void)
 		u64 rax, rbx;
 		u8 pushed;
 	} rows[] = { { 0x5669, 0xffff, 2 }, { 0x12345677, 0xffffffff, 4 }, { 0x12345678, ~0ull, 8 } };
-	static const u8 row_of[NR_MODES] = { [MODE_PROT32] = 1, [MODE_PAGED32] = 1, [MODE_PAE] = 1, [MODE_COMPAT] = 1,
-					     [MODE_LONG] = 2 };
+	static const u8 row_of[NR_MODES] = {
+		[MODE_PROT32] = 1, [MODE_PAGED32] = 1, [MODE_PAE] = 1, [MODE_COMPAT] = 1, [MODE_LONG] = 2
+	};
 	enum guest_mode mode;
 
 	for (mode = 0; mode < NR_MODES; mode++) {
@@ -227,8 +229,9 @@ static void ring3(void)
 /* IRET to virtual-8086 mode and out again by an exception. SDM volume 3, "Entering Virtual-8086 Mode". */
 static void v8086_entry(void)
 {
-	const struct code code = CODE32("mov $0x48, %eax; ltr %ax; push $0x4444; push $0x3333; push $0x2222; push $0x1111; push $0; push $0x7000;"
-					"push $0x20002; push $0x800; push $0x100; iret");
+	const struct code code = CODE32(
+		"mov $0x48, %eax; ltr %ax; push $0x4444; push $0x3333; push $0x2222; push $0x1111; push $0; push $0x7000;"
+		"push $0x20002; push $0x800; push $0x100; iret");
 	const struct code v8086 = CODE16("mov %cs, %ax; mov %es, %bx; mov %gs, %cx; cli");
 	struct guest *g = guest_create(MODE_PROT32);
 	u32 *frame;
@@ -636,8 +639,8 @@ static void control_values(void)
 		struct code code;
 		u64 rax, rbx, cr0, cr8;
 	} rows[] = {
-		{ "CR0", CODE64("mov %rax, %cr0; mov %cr0, %rbx"), CR0_LONG | CR0_WP | CR0_TS, CR0_LONG | CR0_WP | CR0_TS,
-		  CR0_LONG | CR0_WP | CR0_TS, 0 },
+		{ "CR0", CODE64("mov %rax, %cr0; mov %cr0, %rbx"), CR0_LONG | CR0_WP | CR0_TS,
+		  CR0_LONG | CR0_WP | CR0_TS, CR0_LONG | CR0_WP | CR0_TS, 0 },
 		{ "CR0, ET is fixed", CODE64("mov %rax, %cr0; mov %cr0, %rbx"), CR0_LONG & ~CR0_ET, CR0_LONG, CR0_LONG,
 		  0 },
 		{ "CR0, caches off", CODE64("mov %rax, %cr0; mov %cr0, %rbx"), CR0_LONG | CR0_CD, CR0_LONG | CR0_CD,

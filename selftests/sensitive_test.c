@@ -20,6 +20,7 @@
 #include <sys/syscall.h>
 #include <sys/user.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "guest.h"
@@ -152,8 +153,13 @@ struct insn {
 	const char *name;
 	struct code code;
 	enum outcome ring0, ring3;
-	u64 rax, rcx;
+	u64 rax, rcx; /* as it begins */
 };
+
+#define INSN(name, text, ring0, ring3, rax, rcx)           \
+	{                                                  \
+		name, CODE64(text), ring0, ring3, rax, rcx \
+	}
 
 /* RSI points here: descriptor-table registers to load, or memory to write to. */
 static void set_operand(struct guest *g, u16 limit, u64 base)
@@ -231,19 +237,11 @@ static void try_instructions(const struct insn *insns, unsigned int nr)
 
 static void test_control_registers(void)
 {
-#define FROM(n)                                                                 \
-	{                                                                       \
-		"MOV from CR" #n, CODE64("mov %cr" #n ", %rax"), RUNS, GP, 0, 0 \
-	}
-#define TO(n, outcome, value)                                                                   \
-	{                                                                                       \
-		"MOV to CR" #n " of " #value, CODE64("mov %rax, %cr" #n), outcome, GP, value, 0 \
-	}
-#define NONE(n)                                                                  \
-	{ "MOV from CR" #n, CODE64("mov %cr" #n ", %rax"), UD, UD_OR_GP, 0, 0 }, \
-	{                                                                        \
-		"MOV to CR" #n, CODE64("mov %rax, %cr" #n), UD, UD_OR_GP, 0, 0   \
-	}
+#define FROM(n) INSN("MOV from CR" #n, "mov %cr" #n ", %rax", RUNS, GP, 0, 0)
+#define TO(n, outcome, value) INSN("MOV to CR" #n " of " #value, "mov %rax, %cr" #n, outcome, GP, value, 0)
+#define NONE(n)                                                            \
+	INSN("MOV from CR" #n, "mov %cr" #n ", %rax", UD, UD_OR_GP, 0, 0), \
+		INSN("MOV to CR" #n, "mov %rax, %cr" #n, UD, UD_OR_GP, 0, 0)
 	const struct insn insns[] = {
 		FROM(0),
 		FROM(2),
@@ -268,7 +266,6 @@ static void test_control_registers(void)
 		TO(8, RUNS, 0),
 		TO(8, RUNS, 15),
 		TO(8, GP, 16),
-
 		NONE(1),
 		NONE(5),
 		NONE(6),
@@ -280,9 +277,9 @@ static void test_control_registers(void)
 		NONE(13),
 		NONE(14),
 		NONE(15),
-		{ "CLTS", CODE64("clts"), RUNS, GP, 0, 0 },
-		{ "SMSW", CODE64("smsw %rax"), RUNS, RUNS, 0, 0 },
-		{ "LMSW", CODE64("lmsw %ax"), RUNS, GP, 0xb, 0 },
+		INSN("CLTS", "clts", RUNS, GP, 0, 0),
+		INSN("SMSW", "smsw %rax", RUNS, RUNS, 0, 0),
+		INSN("LMSW", "lmsw %ax", RUNS, GP, 0xb, 0),
 	};
 
 	try_instructions(insns, ARRAY_SIZE(insns));
@@ -290,16 +287,12 @@ static void test_control_registers(void)
 
 static void test_debug_registers(void)
 {
-#define BOTH(n, value)                                                         \
-	{ "MOV from DR" #n, CODE64("mov %dr" #n ", %rax"), RUNS, GP, 0, 0 },   \
-	{                                                                      \
-		"MOV to DR" #n, CODE64("mov %rax, %dr" #n), RUNS, GP, value, 0 \
-	}
-#define NEITHER(n)                                                               \
-	{ "MOV from DR" #n, CODE64("mov %dr" #n ", %rax"), UD, UD_OR_GP, 0, 0 }, \
-	{                                                                        \
-		"MOV to DR" #n, CODE64("mov %rax, %dr" #n), UD, UD_OR_GP, 0, 0   \
-	}
+#define BOTH(n, value)                                                 \
+	INSN("MOV from DR" #n, "mov %dr" #n ", %rax", RUNS, GP, 0, 0), \
+		INSN("MOV to DR" #n, "mov %rax, %dr" #n, RUNS, GP, value, 0)
+#define NEITHER(n)                                                         \
+	INSN("MOV from DR" #n, "mov %dr" #n ", %rax", UD, UD_OR_GP, 0, 0), \
+		INSN("MOV to DR" #n, "mov %rax, %dr" #n, UD, UD_OR_GP, 0, 0)
 	const struct insn insns[] = {
 		BOTH(0, 0x1234),     BOTH(1, 0x800000),	  BOTH(2, 0xffff800000000000),
 		BOTH(3, 1),	     BOTH(4, 0xffff0ff0), BOTH(5, 0x400),
@@ -315,16 +308,11 @@ static void test_debug_registers(void)
 static void test_tables(void)
 {
 	const struct insn insns[] = {
-		{ "LGDT", CODE64("lgdt (%rsi)"), RUNS, GP, 0, 0 },
-		{ "LIDT", CODE64("lidt 16(%rsi)"), RUNS, GP, 0, 0 },
-		{ "LLDT 0", CODE64("lldt %ax"), RUNS, GP, 0, 0 },
-		{ "LTR 0", CODE64("ltr %ax"), GP_BUT_QEMU, GP, 0, 0 },
-		{ "SGDT", CODE64("sgdt (%rsi)"), RUNS, RUNS, 0, 0 },
-		{ "SIDT", CODE64("sidt (%rsi)"), RUNS, RUNS, 0, 0 },
-		{ "SLDT", CODE64("sldt (%rsi)"), RUNS, RUNS, 0, 0 },
-		{ "STR", CODE64("str (%rsi)"), RUNS, RUNS, 0, 0 },
-		{ "INVLPG", CODE64("invlpg (%rsi)"), RUNS, GP, 0, 0 },
-		{ "SWAPGS", CODE64("swapgs"), RUNS, GP, 0, 0 },
+		INSN("LGDT", "lgdt (%rsi)", RUNS, GP, 0, 0),	 INSN("LIDT", "lidt 16(%rsi)", RUNS, GP, 0, 0),
+		INSN("LLDT 0", "lldt %ax", RUNS, GP, 0, 0),	 INSN("LTR 0", "ltr %ax", GP_BUT_QEMU, GP, 0, 0),
+		INSN("SGDT", "sgdt (%rsi)", RUNS, RUNS, 0, 0),	 INSN("SIDT", "sidt (%rsi)", RUNS, RUNS, 0, 0),
+		INSN("SLDT", "sldt (%rsi)", RUNS, RUNS, 0, 0),	 INSN("STR", "str (%rsi)", RUNS, RUNS, 0, 0),
+		INSN("INVLPG", "invlpg (%rsi)", RUNS, GP, 0, 0), INSN("SWAPGS", "swapgs", RUNS, GP, 0, 0),
 	};
 
 	try_instructions(insns, ARRAY_SIZE(insns));
@@ -334,30 +322,30 @@ static void test_tables(void)
 static void test_others(void)
 {
 	const struct insn insns[] = {
-		{ "CPUID", CODE64("cpuid"), RUNS, RUNS, 0, 0 },
-		{ "RDTSC", CODE64("rdtsc"), RUNS, RUNS, 0, 0 },
-		{ "RDPMC of no counter", CODE64("rdpmc"), GP, GP, 0, 0x12345 },
-		{ "RDMSR", CODE64("rdmsr"), RUNS, GP, 0, 0x1b },
-		{ "RDMSR of no MSR", CODE64("rdmsr"), GP, GP, 0, 0x12345678 },
-		{ "WRMSR", CODE64("wrmsr"), RUNS, GP, 0, 0x175 },
-		{ "WRMSR of no MSR", CODE64("wrmsr"), GP, GP, 0, 0xffffffff },
-		{ "HLT", CODE64("hlt"), HALTS, GP, 0, 0 },
-		{ "IN", CODE64("in $0x10, %al"), PORT, GP, 0, 0 },
-		{ "OUT", CODE64("out %al, $0x10"), PORT, GP, 0, 0 },
-		{ "INS", CODE64("insb"), PORT, GP, 0, 0 },
-		{ "OUTS", CODE64("outsb"), PORT, GP, 0, 0 },
-		{ "CLI", CODE64("cli"), RUNS, GP, 0, 0 },
-		{ "INVD", CODE64("invd"), RUNS, GP, 0, 0 },
-		{ "WBINVD", CODE64("wbinvd"), RUNS, GP, 0, 0 },
-		{ "MONITOR", CODE64("monitor"), RUNS, UD, GUEST_DATA, 0 },
-		{ "MWAIT", CODE64("mwait"), RUNS, UD, 0, 0 },
-		{ "XSETBV without CR4.OSXSAVE", CODE64("xsetbv"), UD, UD_OR_GP, 1, 0 },
-		{ "XGETBV without CR4.OSXSAVE", CODE64("xgetbv"), UD, UD, 0, 0 },
-		{ "SYSCALL without EFER.SCE", CODE64("syscall"), UD, UD, 0, 0 },
-		{ "SYSRET without EFER.SCE", CODE64("sysretq"), UD, UD_OR_GP, 0, 0 },
-		{ "RSM", CODE64("rsm"), UD, UD, 0, 0 },
-		{ "GETSEC", CODE64("getsec"), UD, UD, 0, 0 },
-		{ "UD2", CODE64("ud2"), UD, UD, 0, 0 },
+		INSN("CPUID", "cpuid", RUNS, RUNS, 0, 0),
+		INSN("RDTSC", "rdtsc", RUNS, RUNS, 0, 0),
+		INSN("RDPMC of no counter", "rdpmc", GP, GP, 0, 0x12345),
+		INSN("RDMSR", "rdmsr", RUNS, GP, 0, 0x1b),
+		INSN("RDMSR of no MSR", "rdmsr", GP, GP, 0, 0x12345678),
+		INSN("WRMSR", "wrmsr", RUNS, GP, 0, 0x175),
+		INSN("WRMSR of no MSR", "wrmsr", GP, GP, 0, 0xffffffff),
+		INSN("HLT", "hlt", HALTS, GP, 0, 0),
+		INSN("IN", "in $0x10, %al", PORT, GP, 0, 0),
+		INSN("OUT", "out %al, $0x10", PORT, GP, 0, 0),
+		INSN("INS", "insb", PORT, GP, 0, 0),
+		INSN("OUTS", "outsb", PORT, GP, 0, 0),
+		INSN("CLI", "cli", RUNS, GP, 0, 0),
+		INSN("INVD", "invd", RUNS, GP, 0, 0),
+		INSN("WBINVD", "wbinvd", RUNS, GP, 0, 0),
+		INSN("MONITOR", "monitor", RUNS, UD, GUEST_DATA, 0),
+		INSN("MWAIT", "mwait", RUNS, UD, 0, 0),
+		INSN("XSETBV without CR4.OSXSAVE", "xsetbv", UD, UD_OR_GP, 1, 0),
+		INSN("XGETBV without CR4.OSXSAVE", "xgetbv", UD, UD, 0, 0),
+		INSN("SYSCALL without EFER.SCE", "syscall", UD, UD, 0, 0),
+		INSN("SYSRET without EFER.SCE", "sysretq", UD, UD_OR_GP, 0, 0),
+		INSN("RSM", "rsm", UD, UD, 0, 0),
+		INSN("GETSEC", "getsec", UD, UD, 0, 0),
+		INSN("UD2", "ud2", UD, UD, 0, 0),
 	};
 
 	try_instructions(insns, ARRAY_SIZE(insns));
@@ -366,28 +354,25 @@ static void test_others(void)
 /* No guest here has CR4.VMXE or EFER.SVME. */
 static void test_virtualization(void)
 {
-#define VMX(name, text)                                         \
-	{                                                       \
-		name, CODE64(text), UD, UD_OR_GP, GUEST_DATA, 0 \
-	}
+#define VIRTUALIZATION(name, text) INSN(name, text, UD, UD_OR_GP, GUEST_DATA, 0)
 	const struct insn insns[] = {
-		VMX("VMXON", "vmxon (%rsi)"),
-		VMX("VMXOFF", "vmxoff"),
-		VMX("VMCLEAR", "vmclear (%rsi)"),
-		VMX("VMPTRLD", "vmptrld (%rsi)"),
-		VMX("VMPTRST", "vmptrst (%rsi)"),
-		VMX("VMREAD", "vmread %rax, %rbx"),
-		VMX("VMWRITE", "vmwrite %rax, %rbx"),
-		VMX("VMLAUNCH", "vmlaunch"),
-		VMX("VMRESUME", "vmresume"),
-		VMX("INVEPT", "invept (%rsi), %rax"),
-		VMX("INVVPID", "invvpid (%rsi), %rax"),
-		VMX("VMFUNC", "vmfunc"),
-		VMX("VMRUN", "vmrun"),
-		VMX("VMLOAD", "vmload"),
-		VMX("VMSAVE", "vmsave"),
-		VMX("SKINIT", "skinit"),
-		VMX("INVLPGA", "invlpga"),
+		VIRTUALIZATION("VMXON", "vmxon (%rsi)"),
+		VIRTUALIZATION("VMXOFF", "vmxoff"),
+		VIRTUALIZATION("VMCLEAR", "vmclear (%rsi)"),
+		VIRTUALIZATION("VMPTRLD", "vmptrld (%rsi)"),
+		VIRTUALIZATION("VMPTRST", "vmptrst (%rsi)"),
+		VIRTUALIZATION("VMREAD", "vmread %rax, %rbx"),
+		VIRTUALIZATION("VMWRITE", "vmwrite %rax, %rbx"),
+		VIRTUALIZATION("VMLAUNCH", "vmlaunch"),
+		VIRTUALIZATION("VMRESUME", "vmresume"),
+		VIRTUALIZATION("INVEPT", "invept (%rsi), %rax"),
+		VIRTUALIZATION("INVVPID", "invvpid (%rsi), %rax"),
+		VIRTUALIZATION("VMFUNC", "vmfunc"),
+		VIRTUALIZATION("VMRUN", "vmrun"),
+		VIRTUALIZATION("VMLOAD", "vmload"),
+		VIRTUALIZATION("VMSAVE", "vmsave"),
+		VIRTUALIZATION("SKINIT", "skinit"),
+		VIRTUALIZATION("INVLPGA", "invlpga"),
 	};
 
 	try_instructions(insns, ARRAY_SIZE(insns));
@@ -396,7 +381,7 @@ static void test_virtualization(void)
 /* Stock KVM, which has SVM for guests, leaves these to the CPU where it can. */
 static void test_global_interrupt_flag(void)
 {
-	const struct insn insns[] = { VMX("STGI", "stgi"), VMX("CLGI", "clgi") };
+	const struct insn insns[] = { VIRTUALIZATION("STGI", "stgi"), VIRTUALIZATION("CLGI", "clgi") };
 	const struct kvm_cpuid_entry2 *e = find_cpuid(supported_cpuid(open_device()), 0x80000001, 0);
 
 	if (e && e->ecx >> 2 & 1)
@@ -771,6 +756,49 @@ static void test_client_segments(void)
 	expect_eq(after.fs_base, before.fs_base);
 }
 
+static void nothing(int number)
+{
+	(void)number;
+}
+
+/* A signal every millisecond. */
+static void start_timer(void)
+{
+	struct sigaction action = { .sa_handler = nothing };
+	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1 };
+	const struct timespec period = { .tv_nsec = 1000000 };
+	const struct itimerspec spec = { .it_interval = period, .it_value = period };
+	timer_t timer;
+
+	sigaction(SIGUSR1, &action, NULL);
+	if (timer_create(CLOCK_MONOTONIC, &event, &timer) || timer_settime(timer, 0, &spec, NULL))
+		die("timer_create");
+}
+
+/* A guest that changes its TSC_AUX all the time, now and then to the host's value, and leaves at any moment. */
+static void test_client_tsc_aux(void)
+{
+	struct guest *g = guest_create(MODE_LONG);
+	const struct kvm_cpuid_entry2 *e = find_cpuid(supported_cpuid(g->device), 0x80000001, 0);
+	u32 aux, i;
+
+	if (!e || !(e->edx >> 27 & 1))
+		skip("no RDTSCP");
+	host_begin();
+	guest_load(g, CODE64("mov $0xc0000103, %ecx; xor %edx, %edx\n"
+			     "1: mov %r8d, %eax; wrmsr; mov $0x55, %eax; wrmsr; jmp 1b"));
+	g->regs.r8 = before.tsc_aux;
+	if (ioctl(g->vcpu, KVM_SET_REGS, &g->regs))
+		die("KVM_SET_REGS");
+	start_timer();
+	for (i = 0; i < 500; i++) {
+		expect_errno(ioctl(g->vcpu, KVM_RUN, 0), EINTR);
+		asm volatile("rdtscp" : "=c"(aux) : : "eax", "edx");
+		if (!expect_eq(aux, before.tsc_aux))
+			break;
+	}
+}
+
 static volatile u64 watched;
 
 static void traced_client(void)
@@ -828,6 +856,7 @@ static const struct test tests[] = {
 	{ "IN or OUT of every port", test_ports },
 	{ "the same in ring 3", test_ports_in_ring_3 },
 	{ "the client's segment registers", test_client_segments },
+	{ "the client's TSC_AUX", test_client_tsc_aux },
 	{ "the client's breakpoints", test_client_breakpoints },
 };
 

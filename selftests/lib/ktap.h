@@ -32,9 +32,9 @@ extern const char *device_path;
  */
 int ktap_main(int argc, char **argv, const struct test *tests, unsigned int nr);
 
-#define KTAP_MAIN(tests)                                               \
-	int main(int argc, char **argv)                                \
-	{                                                              \
+#define KTAP_MAIN(tests)                                                \
+	int main(int argc, char **argv)                                 \
+	{                                                               \
 		return ktap_main(argc, argv, tests, ARRAY_SIZE(tests)); \
 	}
 
