@@ -19,6 +19,8 @@
 
 struct backend {
 	const char *name;
+	/** @excludes: the module that must not be loaded while this one is, or NULL. */
+	const char *excludes;
 
 	/**
 	 * @setup: finds out whether this machine has what is needed and gets what all VMs share. On refusal logs one

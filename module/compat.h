@@ -25,6 +25,50 @@ static inline int compat_handle_guest_mode_work(void)
 	return xfer_to_guest_mode_handle_work(&unread);
 }
 
+/*
+ * The field is for user space to write and for KVM_RUN to read, at one place: newer headers give it another name in the
+ * kernel to say so.
+ */
+#ifdef HINT_UNSAFE_IN_KVM
+#define compat_immediate_exit immediate_exit__unsafe
+#else
+#define compat_immediate_exit immediate_exit
+#endif
+
+#include <linux/smp.h>
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 4, 0)
+#include <trace/events/ipi.h> /* smp_send_reschedule() is a macro that traces */
+#endif
+
+static inline void compat_send_reschedule(int cpu)
+{
+	smp_send_reschedule(cpu);
+}
+
+#include <linux/syscore_ops.h>
+
+/* Callbacks of suspend and resume, which take a pointer of their owner's in newer kernels; Kbuild looks which it is. */
+#ifdef COMPAT_SYSCORE_HAS_DATA
+#define COMPAT_SYSCORE(name, on_suspend, on_resume)                                                          \
+	static int name##_suspend(void *unused)                                                              \
+	{                                                                                                    \
+		return on_suspend();                                                                         \
+	}                                                                                                    \
+	static void name##_resume(void *unused)                                                              \
+	{                                                                                                    \
+		on_resume();                                                                                 \
+	}                                                                                                    \
+	static const struct syscore_ops name##_ops = { .suspend = name##_suspend, .resume = name##_resume }; \
+	static struct syscore name = { .ops = &name##_ops }
+#define compat_register_syscore register_syscore
+#define compat_unregister_syscore unregister_syscore
+#else
+#define COMPAT_SYSCORE(name, on_suspend, on_resume) \
+	static struct syscore_ops name = { .suspend = on_suspend, .resume = on_resume }
+#define compat_register_syscore register_syscore_ops
+#define compat_unregister_syscore unregister_syscore_ops
+#endif
+
 /* -- irq -------------------------------------------------------------------------------------------------------- */
 
 #include <linux/eventfd.h>

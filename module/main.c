@@ -11,6 +11,8 @@
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/namei.h>
+#include <linux/notifier.h>
 #include <linux/reboot.h>
 #include <linux/slab.h>
 #include <linux/syscore_ops.h>
@@ -19,6 +21,7 @@
 #include <asm/mce.h>
 
 #include "backend.h"
+#include "compat.h"
 #include "cpu/cpuid.h"
 #include "cpu/fpu.h"
 #include "cpu/msr.h"
@@ -92,7 +95,7 @@ static void resume(void)
 		pr_err("CPU %u did not come back into virtualization after suspend\n", smp_processor_id());
 }
 
-static struct syscore_ops syscore = { .suspend = suspend, .resume = resume };
+COMPAT_SYSCORE(system_sleep, suspend, resume);
 
 /* Firmware and kexec kernels may not start a CPU that is in VMX operation: INIT is blocked there. */
 static int reboot(struct notifier_block *block, unsigned long event, void *unused)
@@ -102,6 +105,39 @@ static int reboot(struct notifier_block *block, unsigned long event, void *unuse
 }
 
 static struct notifier_block reboot_notifier = { .notifier_call = reboot };
+
+/* -- stock KVM -------------------------------------------------------------------------------------------------- */
+
+/* The kernel does not take a second device of a name, and says so with a backtrace. */
+static bool device_name_taken(void)
+{
+	struct path path;
+	char *name = kasprintf(GFP_KERNEL, "/sys/class/misc/%s", devname);
+	bool taken = name && !kern_path(name, 0, &path);
+
+	if (taken)
+		path_put(&path);
+	kfree(name);
+	return taken;
+}
+
+static bool excludes(const struct module *module)
+{
+	if (backend.excludes && !strcmp(module->name, backend.excludes))
+		return true;
+	return !strcmp(devname, "kvm") && !strncmp(module->name, "kvm_", 4);
+}
+
+/* A module that cannot be beside this one is refused before it does anything. */
+static int module_changes(struct notifier_block *block, unsigned long event, void *module)
+{
+	if (event != MODULE_STATE_COMING || !excludes(module))
+		return NOTIFY_DONE;
+	pr_err("%s cannot be loaded beside pith: remove pith first with rmmod\n", ((struct module *)module)->name);
+	return notifier_from_errno(-EBUSY);
+}
+
+static struct notifier_block module_notifier = { .notifier_call = module_changes };
 
 /* -- ioctls of the device ---------------------------------------------------------------------------------------- */
 
@@ -244,20 +280,36 @@ static int __init common_setup(void)
 	return fpu_setup();
 }
 
-static int __init pith_init(void)
+/* What the others rest on: after it the CPUs can be brought into virtualization. */
+static int __init basic_setup(void)
 {
 	int r = common_setup();
 
 	if (r)
 		return r;
+	if (device_name_taken()) {
+		pr_err("there is a device /dev/%s already: remove its module, or choose another name by devname=\n",
+		       devname);
+		return -EEXIST;
+	}
+	register_module_notifier(&module_notifier);
 	r = backend.setup();
+	if (r)
+		unregister_module_notifier(&module_notifier);
+	return r;
+}
+
+static int __init pith_init(void)
+{
+	int r = basic_setup();
+
 	if (r)
 		return r;
 	r = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "pith:online", cpu_up, cpu_down);
 	if (r < 0)
 		goto teardown;
 	hotplug_state = r;
-	register_syscore_ops(&syscore);
+	compat_register_syscore(&system_sleep);
 	register_reboot_notifier(&reboot_notifier);
 	device.name = devname;
 	r = misc_register(&device);
@@ -267,10 +319,11 @@ static int __init pith_init(void)
 	return 0;
 unregister:
 	unregister_reboot_notifier(&reboot_notifier);
-	unregister_syscore_ops(&syscore);
+	compat_unregister_syscore(&system_sleep);
 	cpuhp_remove_state(hotplug_state);
 teardown:
 	backend.teardown();
+	unregister_module_notifier(&module_notifier);
 	return r;
 }
 
@@ -278,9 +331,10 @@ static void __exit pith_exit(void)
 {
 	misc_deregister(&device);
 	unregister_reboot_notifier(&reboot_notifier);
-	unregister_syscore_ops(&syscore);
+	compat_unregister_syscore(&system_sleep);
 	cpuhp_remove_state(hotplug_state);
 	backend.teardown();
+	unregister_module_notifier(&module_notifier);
 }
 
 module_init(pith_init);

@@ -17,17 +17,18 @@
 
 void vcpu_kick(struct vcpu *vcpu)
 {
-	int cpu;
+	int cpu, self;
 
 	rcuwait_wake_up(&vcpu->wait);
 	/* Pairs with smp_store_mb() in vcpu_slice(): either it sees our request, or we see it in guest mode. */
 	smp_mb();
 	if (READ_ONCE(vcpu->mode) != IN_GUEST)
 		return;
-	cpu = get_cpu();
-	/* On this CPU the guest has exited already: somebody runs here who can kick. */
-	if (READ_ONCE(vcpu->cpu) >= 0 && READ_ONCE(vcpu->cpu) != cpu)
-		smp_send_reschedule(READ_ONCE(vcpu->cpu));
+	self = get_cpu();
+	/* It may be leaving its CPU by now. On this CPU the guest has exited already: somebody runs here who can kick. */
+	cpu = READ_ONCE(vcpu->cpu);
+	if (cpu >= 0 && cpu != self)
+		compat_send_reschedule(cpu);
 	put_cpu();
 }
 
@@ -36,8 +37,7 @@ void vm_kick_all(struct vm *vm)
 	struct vcpu *vcpu;
 	unsigned int i;
 
-	vm_for_each_vcpu(vm, vcpu, i)
-	{
+	vm_for_each_vcpu(vm, vcpu, i) {
 		vcpu_request(vcpu, vm->bugged ? REQ_DEAD : REQ_KICK);
 		vcpu_kick(vcpu);
 	}
@@ -57,11 +57,11 @@ void vm_request_all(struct vm *vm, unsigned int request)
 	unsigned int i;
 	int cpu, self;
 
-	vm_for_each_vcpu(vm, vcpu, i) vcpu_request(vcpu, request);
+	vm_for_each_vcpu(vm, vcpu, i)
+		vcpu_request(vcpu, request);
 	smp_mb();
 	self = get_cpu();
-	vm_for_each_vcpu(vm, vcpu, i)
-	{
+	vm_for_each_vcpu(vm, vcpu, i) {
 		cpu = READ_ONCE(vcpu->cpu);
 		if (READ_ONCE(vcpu->mode) == IN_GUEST && cpu >= 0 && cpu != self)
 			smp_call_function_single(cpu, nothing, NULL, 1);
@@ -377,7 +377,7 @@ int vcpu_run(struct vcpu *vcpu)
 	}
 	if (next == NEXT_ENTER) {
 		/* As in KVM, an immediate exit leaves the last exit's reason where it is. */
-		next = READ_ONCE(vcpu->run->immediate_exit) ? -EINTR : run_loop(vcpu);
+		next = READ_ONCE(vcpu->run->compat_immediate_exit) ? -EINTR : run_loop(vcpu);
 	}
 	fill_run(vcpu);
 	vcpu->stat.user_exits++;

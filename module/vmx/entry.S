@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* Into the guest and back: what C cannot say. See entry.h for the contract. */
 #include <linux/linkage.h>
+#include <linux/objtool.h>
 #include <asm/asm.h>
 #include <asm/msr-index.h>
 #include <asm/nospec-branch.h>
@@ -78,6 +79,7 @@ SYM_FUNC_START(vmx_enter_guest)
 	jbe	.Lfailed
 
 SYM_INNER_LABEL(vmx_exit_point, SYM_L_GLOBAL)
+	ANNOTATE_NOENDBR /* the CPU comes here by a VM exit, not by a branch */
 	/* RSP is as at the entry; on its top stands gpr. All else is the guest's. */
 	push	%rdi
 	mov	8(%rsp), %rdi

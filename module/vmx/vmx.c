@@ -81,6 +81,8 @@ static void vmx_vcpu_destroy(struct vcpu *vcpu)
 
 const struct backend vmx_backend = {
 	.name = "Intel VMX",
+	/* Would take the hook for crashes, of which the kernel has one; and the CPUs are in VMX operation already. */
+	.excludes = "kvm_intel",
 	.setup = vmx_setup,
 	.teardown = vmx_teardown,
 	.cpu_on = vmx_cpu_on,
