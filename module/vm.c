@@ -33,7 +33,9 @@ struct vcpu *vm_vcpu_by_id(struct vm *vm, u32 id)
 	struct vcpu *vcpu;
 	unsigned int i;
 
-	vm_for_each_vcpu(vm, vcpu, i) if (vcpu->id == id) return vcpu;
+	vm_for_each_vcpu(vm, vcpu, i)
+		if (vcpu->id == id)
+			return vcpu;
 	return NULL;
 }
 

@@ -23,7 +23,8 @@ static bool take_word(struct memory *m, const struct slot *slot, unsigned long w
 	unsigned int bit;
 
 	*bits = slot->dirty[word] ? xchg(&slot->dirty[word], 0) : 0;
-	for_each_set_bit(bit, bits, BITS_PER_LONG) flush |= tables_protect(m, slot->gfn + word * BITS_PER_LONG + bit);
+	for_each_set_bit(bit, bits, BITS_PER_LONG)
+		flush |= tables_protect(m, slot->gfn + word * BITS_PER_LONG + bit);
 	return flush;
 }
 

@@ -91,7 +91,8 @@ static void svm_teardown(void)
 {
 	int cpu;
 
-	for_each_possible_cpu(cpu) free_cpu(per_cpu_ptr(&svm_cpus, cpu));
+	for_each_possible_cpu(cpu)
+		free_cpu(per_cpu_ptr(&svm_cpus, cpu));
 	svm_maps_destroy();
 }
 
@@ -111,8 +112,7 @@ static int svm_setup(void)
 	r = svm_maps_create();
 	if (r)
 		return r;
-	for_each_possible_cpu(cpu)
-	{
+	for_each_possible_cpu(cpu) {
 		r = alloc_cpu(per_cpu_ptr(&svm_cpus, cpu));
 		if (r) {
 			svm_teardown();
@@ -178,7 +178,8 @@ static void forget(struct svm *svm)
 {
 	int cpu;
 
-	for_each_possible_cpu(cpu) cmpxchg(&per_cpu_ptr(&svm_cpus, cpu)->last_vcpu, svm, NULL);
+	for_each_possible_cpu(cpu)
+		cmpxchg(&per_cpu_ptr(&svm_cpus, cpu)->last_vcpu, svm, NULL);
 }
 
 static void svm_vcpu_destroy(struct vcpu *vcpu)

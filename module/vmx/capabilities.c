@@ -17,10 +17,10 @@
 struct vmx_capabilities vmx_capabilities;
 
 enum need {
-	ALWAYS, /* required, and on in every VMCS */
-	AT_TIMES, /* required, turned on when it is wanted */
+	ALWAYS,	       /* required, and on in every VMCS */
+	AT_TIMES,      /* required, turned on when it is wanted */
 	WHERE_PRESENT, /* used if the CPU has it */
-	NEVER, /* it must be possible to leave it off */
+	NEVER,	       /* it must be possible to leave it off */
 };
 
 struct control {
@@ -33,7 +33,7 @@ static const struct control pin_controls[] = {
 	{ PIN_BASED_EXT_INTR_MASK, ALWAYS, "external-interrupt exiting" },
 	{ PIN_BASED_NMI_EXITING, ALWAYS, "NMI exiting" },
 	{ PIN_BASED_VIRTUAL_NMIS, ALWAYS, "virtual NMIs" },
-	{}
+	{},
 };
 
 static const struct control primary_controls[] = {
@@ -54,7 +54,7 @@ static const struct control primary_controls[] = {
 	{ CPU_BASED_CR3_STORE_EXITING, NEVER, "CR3-store exiting" },
 	{ CPU_BASED_INVLPG_EXITING, NEVER, "INVLPG exiting" },
 	{ CPU_BASED_RDTSC_EXITING, NEVER, "RDTSC exiting" },
-	{}
+	{},
 };
 
 static const struct control secondary_controls[] = {
@@ -64,7 +64,7 @@ static const struct control secondary_controls[] = {
 	{ SECONDARY_EXEC_WBINVD_EXITING, WHERE_PRESENT, "WBINVD exiting" },
 	{ SECONDARY_EXEC_ENABLE_RDTSCP, WHERE_PRESENT, "enable RDTSCP" },
 	{ SECONDARY_EXEC_ENABLE_INVPCID, WHERE_PRESENT, "enable INVPCID" },
-	{}
+	{},
 };
 
 static const struct control exit_controls[] = {
@@ -72,7 +72,7 @@ static const struct control exit_controls[] = {
 	{ VM_EXIT_LOAD_IA32_EFER, ALWAYS, "load IA32_EFER (VM-exit control)" },
 	{ VM_EXIT_LOAD_IA32_PAT, ALWAYS, "load IA32_PAT (VM-exit control)" },
 	{ VM_EXIT_ACK_INTR_ON_EXIT, NEVER, "acknowledge interrupt on exit" },
-	{}
+	{},
 };
 
 static const struct control entry_controls[] = {
@@ -80,7 +80,7 @@ static const struct control entry_controls[] = {
 	{ VM_ENTRY_LOAD_DEBUG_CONTROLS, ALWAYS, "load debug controls" },
 	{ VM_ENTRY_LOAD_IA32_EFER, ALWAYS, "load IA32_EFER (VM-entry control)" },
 	{ VM_ENTRY_LOAD_IA32_PAT, ALWAYS, "load IA32_PAT (VM-entry control)" },
-	{}
+	{},
 };
 
 static const struct control_field {
@@ -100,13 +100,13 @@ static const struct control ept_features[] = {
 	{ VMX_EPTP_WB_BIT, ALWAYS, "EPT tables in write-back memory" },
 	{ VMX_EPT_INVEPT_BIT, ALWAYS, "INVEPT" },
 	{ VMX_EPT_EXTENT_GLOBAL_BIT, ALWAYS, "all-context INVEPT" },
-	{}
+	{},
 };
 
 static const struct control vpid_features[] = {
 	{ VMX_VPID_INVVPID_BIT, ALWAYS, "INVVPID" },
 	{ VMX_VPID_EXTENT_GLOBAL_CONTEXT_BIT, ALWAYS, "all-context INVVPID" },
-	{}
+	{},
 };
 
 static int refuse(const char *name)

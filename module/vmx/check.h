@@ -27,10 +27,10 @@ struct guest_view {
 /** check_broken - one line for the log; @section is the title of the SDM's section that has the rule */
 void check_broken(const char *section, const char *rule, const char *field, unsigned long value);
 
-#define REQUIRE(section, field, rule, condition)                                                                       \
-	do {                                                                                                           \
-		if (!(condition))                                                                                      \
-			check_broken(section, rule, #field, vmcs_read_any(field));                                     \
+#define REQUIRE(section, field, rule, condition)                                   \
+	do {                                                                       \
+		if (!(condition))                                                  \
+			check_broken(section, rule, #field, vmcs_read_any(field)); \
 	} while (0)
 
 static inline bool check_canonical(u64 address)

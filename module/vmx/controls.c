@@ -126,10 +126,10 @@ static const struct kvm_cpuid_entry2 *find_cpuid(const struct vcpu *vcpu, u32 fu
 }
 
 /* A feature bit of the guest's CPUID, by the kernel's name for the host's: word -> leaf and register. */
-#define guest_has(vcpu, leaf, reg, feature)                                                                            \
-	({                                                                                                             \
-		const struct kvm_cpuid_entry2 *entry_ = find_cpuid(vcpu, leaf);                                        \
-		entry_ && (entry_->reg & BIT((feature) & 31));                                                         \
+#define guest_has(vcpu, leaf, reg, feature)                                     \
+	({                                                                      \
+		const struct kvm_cpuid_entry2 *entry_ = find_cpuid(vcpu, leaf); \
+		entry_ && (entry_->reg & BIT((feature)&31));                    \
 	})
 
 static u32 secondary_controls(const struct vcpu *vcpu)
@@ -153,8 +153,8 @@ static bool has_spec_ctrl(const struct vcpu *vcpu)
  * Bits of CR4 whose change has no effect that pith must know of: the guest owns them, as far as its CPUID grants them.
  * Bits that turn a mode on, or that guard pages, are ours, to be read without the VMCS.
  */
-#define HARMLESS_CR4                                                                                                   \
-	(X86_CR4_PVI | X86_CR4_TSD | X86_CR4_DE | X86_CR4_PCE | X86_CR4_PGE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT |    \
+#define HARMLESS_CR4                                                                                                \
+	(X86_CR4_PVI | X86_CR4_TSD | X86_CR4_DE | X86_CR4_PCE | X86_CR4_PGE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | \
 	 X86_CR4_FSGSBASE)
 
 /** vmx_cpuid_changed - what the guest may execute without an exit follows its CPUID */

@@ -9,6 +9,9 @@
 #include <linux/types.h>
 #include <asm/asm.h>
 
+/* clang-format has no notion of asm goto's labels. */
+/* clang-format off */
+
 #define DEFINE_VMX_INSN(name)                                                                                          \
 	static inline bool name(u64 physical)                                                                          \
 	{                                                                                                              \
@@ -69,5 +72,7 @@ DEFINE_INV_INSN(invept)
 DEFINE_INV_INSN(invvpid)
 
 #undef DEFINE_INV_INSN
+
+/* clang-format on */
 
 #endif

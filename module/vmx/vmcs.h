@@ -49,6 +49,9 @@ static __always_inline void vmcs_check_width(unsigned long field, enum vmcs_widt
 	BUILD_BUG_ON_MSG(__builtin_constant_p(field) && (field & VMCS_FIELD_HIGH), "high half of a 64-bit VMCS field");
 }
 
+/* clang-format has no notion of asm goto's labels. */
+/* clang-format off */
+
 /* The function for fields whose width is known at run time only. A field that cannot be read is 0. */
 static __always_inline unsigned long vmcs_read_any(unsigned long field)
 {
@@ -81,16 +84,18 @@ failed:
 	vmcs_write_failed(field, value);
 }
 
-#define DEFINE_VMCS_ACCESS(suffix, type, width)                                                                        \
-	static __always_inline type vmcs_read##suffix(unsigned long field)                                             \
-	{                                                                                                              \
-		vmcs_check_width(field, width);                                                                        \
-		return vmcs_read_any(field);                                                                           \
-	}                                                                                                              \
-	static __always_inline void vmcs_write##suffix(unsigned long field, type value)                                \
-	{                                                                                                              \
-		vmcs_check_width(field, width);                                                                        \
-		vmcs_write_any(field, value);                                                                          \
+/* clang-format on */
+
+#define DEFINE_VMCS_ACCESS(suffix, type, width)                                         \
+	static __always_inline type vmcs_read##suffix(unsigned long field)              \
+	{                                                                               \
+		vmcs_check_width(field, width);                                         \
+		return vmcs_read_any(field);                                            \
+	}                                                                               \
+	static __always_inline void vmcs_write##suffix(unsigned long field, type value) \
+	{                                                                               \
+		vmcs_check_width(field, width);                                         \
+		vmcs_write_any(field, value);                                           \
 	}
 
 DEFINE_VMCS_ACCESS(16, u16, VMCS_16)

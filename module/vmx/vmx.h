@@ -22,7 +22,7 @@ struct vmx_capabilities {
 	/* Control fields: what is always on, and in `secondary` also what a guest's CPUID may ask for. */
 	u32 pin, primary, secondary, exit, entry;
 	u64 cr0_fixed0, cr0_fixed1, cr4_fixed0, cr4_fixed1;
-	u32 ept, vpid; /* the halves of IA32_VMX_EPT_VPID_CAP */
+	u32 ept, vpid;	/* the halves of IA32_VMX_EPT_VPID_CAP */
 	bool flush_l1d; /* L1TF: empty the L1 data cache before a guest may look into it */
 };
 
@@ -58,7 +58,7 @@ struct vmx_vcpu {
 	bool fresh_slice;
 
 	struct vmcs *vmcs;
-	int cpu; /* where the VMCS is active, -1 nowhere */
+	int cpu;		 /* where the VMCS is active, -1 nowhere */
 	struct list_head active; /* in that CPU's list */
 	u16 vpid;
 	u64 eptp;
