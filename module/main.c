@@ -17,6 +17,7 @@
 #include <linux/slab.h>
 #include <linux/syscore_ops.h>
 #include <linux/uaccess.h>
+#include <linux/workqueue.h>
 
 #include <asm/mce.h>
 
@@ -53,8 +54,8 @@ static int virtualization_start(void)
 	return r;
 }
 
-/* Guests cannot be entered here any more from the moment that the flag is down: see vcpu_slice(). */
-static void virtualization_stop(void *unused)
+/* Not while a vCPU is in a slice here: no slice begins from the moment that the flag is down. See vcpu_slice(). */
+static void virtualization_stop(void)
 {
 	unsigned long flags;
 
@@ -78,14 +79,14 @@ static int cpu_up(unsigned int cpu)
 
 static int cpu_down(unsigned int cpu)
 {
-	virtualization_stop(NULL);
+	virtualization_stop();
 	return 0;
 }
 
 /* Suspend: the other CPUs have been taken offline by now; this one is off while the machine sleeps. */
 static int suspend(void)
 {
-	virtualization_stop(NULL);
+	virtualization_stop();
 	return 0;
 }
 
@@ -97,10 +98,19 @@ static void resume(void)
 
 COMPAT_SYSCORE(system_sleep, suspend, resume);
 
-/* Firmware and kexec kernels may not start a CPU that is in VMX operation: INIT is blocked there. */
+static void stop_work(struct work_struct *unused)
+{
+	virtualization_stop();
+}
+
+/*
+ * Firmware and kexec kernels may not start a CPU that is in VMX operation: INIT is blocked there. A thread of each CPU
+ * does it, since an interrupt would do it in the midst of a slice.
+ */
 static int reboot(struct notifier_block *block, unsigned long event, void *unused)
 {
-	on_each_cpu(virtualization_stop, NULL, 1);
+	if (schedule_on_each_cpu(stop_work))
+		pr_err("virtualization stays on over the reboot: there is no memory\n");
 	return NOTIFY_OK;
 }
 

@@ -72,7 +72,7 @@ start_bochs()
 # A reset of L1 is a panic to Bochs.
 was_reset_bochs()
 {
-	grep -q '3rd exception with no resolution' "$bochs_log"
+	grep -q '3rd ([0-9]*) exception with no resolution' "$bochs_log"
 }
 
 last_words_bochs()
