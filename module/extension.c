@@ -4,6 +4,7 @@
 #include <linux/kvm.h>
 
 #include "extension.h"
+#include "irq/irqchip.h"
 #include "memory/memory.h"
 #include "vm.h"
 
@@ -48,6 +49,8 @@ static const struct {
 	{ KVM_CAP_READONLY_MEM, 1 },
 	{ KVM_CAP_MCE, 32 },
 	{ KVM_CAP_CHECK_EXTENSION_VM, 1 },
+	{ KVM_CAP_ENABLE_CAP_VM, 1 },
+	{ KVM_CAP_X2APIC_API, IRQ_X2APIC_API_FLAGS },
 	{ KVM_CAP_IMMEDIATE_EXIT, 1 },
 	{ KVM_CAP_GET_MSR_FEATURES, 1 },
 	{ KVM_CAP_INTERNAL_ERROR_DATA, 1 },

@@ -5,4 +5,10 @@
 /** extension_value - KVM_CHECK_EXTENSION: 0 for what is not there; else 1, or how much of it there is */
 int extension_value(unsigned long extension);
 
+struct vm;
+struct kvm_enable_cap;
+
+/** vm_enable_cap - KVM_ENABLE_CAP on a VM: 0, -EINVAL for what cannot be switched on, or the capability's own errno */
+int vm_enable_cap(struct vm *vm, const struct kvm_enable_cap *cap);
+
 #endif

@@ -28,6 +28,11 @@ static long vm_ioctl_check_extension(void *object, void *arg)
 	return extension_value((unsigned long)arg);
 }
 
+static long vm_ioctl_enable_cap(void *object, void *arg)
+{
+	return vm_enable_cap(object, arg);
+}
+
 struct vcpu *vm_vcpu_by_id(struct vm *vm, u32 id)
 {
 	struct vcpu *vcpu;

@@ -101,6 +101,7 @@ static void every_ioctl(void)
 		BYTES(KVM_GET_SUPPORTED_CPUID, struct kvm_cpuid2, .nent = 256),
 		BYTES(KVM_GET_MSR_INDEX_LIST, struct kvm_msr_list, .nmsrs = 1024),
 		BYTES(KVM_GET_MSR_FEATURE_INDEX_LIST, struct kvm_msr_list, .nmsrs = 1024),
+		BYTES(KVM_ENABLE_CAP, struct kvm_enable_cap, .cap = KVM_CAP_X2APIC_API),
 		PLAIN(KVM_CREATE_VCPU, 0, EEXIST),
 		BYTES(KVM_SET_USER_MEMORY_REGION, struct kvm_userspace_memory_region, .slot = FREE_SLOT,
 		      .guest_phys_addr = FREE_GPA, .memory_size = PAGE, .userspace_addr = (u64)pages(PAGE)),
@@ -182,6 +183,7 @@ static void capabilities(void)
 		CAP(IRQCHIP, VM, KVM_GET_IRQCHIP),
 		CAP(IRQCHIP, VCPU, KVM_GET_LAPIC),
 		CAP(MP_STATE, VCPU, KVM_GET_MP_STATE),
+		CAP(ENABLE_CAP_VM, VM, KVM_ENABLE_CAP),
 		CAP(IRQ_ROUTING, VM, KVM_SET_GSI_ROUTING),
 		CAP(IRQ_INJECT_STATUS, VM, KVM_IRQ_LINE_STATUS),
 		CAP(IRQFD, VM, KVM_IRQFD),
@@ -206,6 +208,26 @@ static void capabilities(void)
 		expect_eq(!capability(g->device, rows[i].capability), 0);
 		expect_errno(ioctl(file_of(g, rows[i].file), rows[i].number, 1), EFAULT);
 	}
+}
+
+static long enable(struct guest *g, u32 capability, u32 flags, u64 argument)
+{
+	struct kvm_enable_cap cap = { .cap = capability, .flags = flags, .args = { argument } };
+
+	return ioctl(g->vm, KVM_ENABLE_CAP, &cap);
+}
+
+/* What can be switched on knows its arguments; what cannot, or has flags, of which there are none, is refused. */
+static void enabling(void)
+{
+	struct guest *g = guest_create_vm();
+
+	expect_errno(enable(g, KVM_CAP_X2APIC_API, 0, capability(g->device, KVM_CAP_X2APIC_API)), 0);
+	expect_errno(enable(g, KVM_CAP_X2APIC_API, 0, 0), 0);
+	expect_errno(enable(g, KVM_CAP_X2APIC_API, 0, 1ull << 63), EINVAL);
+	expect_errno(enable(g, KVM_CAP_X2APIC_API, 1, 0), EINVAL);
+	expect_errno(enable(g, KVM_CAP_USER_MEMORY, 0, 1), EINVAL);
+	expect_errno(enable(g, ~0u, 0, 0), EINVAL);
 }
 
 /* No call fails for a number, and the VM says what the device says. */
@@ -675,6 +697,7 @@ static const struct test tests[] = {
 	{ "every ioctl", every_ioctl },
 	{ "ioctls that are not there", unknown_ioctls },
 	{ "capabilities and their ioctls", capabilities },
+	{ "capabilities that are switched on", enabling },
 	{ "every capability's number", capability_numbers },
 	{ "limits", limits },
 	{ "memory slots", slots },

@@ -26,6 +26,7 @@
 
 #define PITH_VM_IOCTLS(ROW)                                                                                     \
 	ROW(KVM_CHECK_EXTENSION, check_extension, RAW, "as on the device")                                      \
+	ROW(KVM_ENABLE_CAP, enable_cap, STRUCT, "switches a capability on")                                     \
 	ROW(KVM_CREATE_VCPU, create_vcpu, RAW, "a new vCPU with the given APIC id: a file")                     \
 	ROW(KVM_SET_USER_MEMORY_REGION, set_memory, STRUCT, "creates, moves, changes or deletes a memory slot") \
 	ROW(KVM_GET_DIRTY_LOG, get_dirty_log, STRUCT, "the pages of a slot written to since the last call")     \

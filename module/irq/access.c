@@ -219,10 +219,10 @@ int irqchip_reinject(struct vm *vm, const struct kvm_reinject_control *control)
 }
 
 /* What is there now and what comes later both take note: the client may ask for this before it makes the chips. */
-int irq_x2apic_api(struct vm *vm, u64 flags)
+int irq_x2apic_api(struct vm *vm, const u64 args[4])
 {
-	if (flags & ~(u64)(KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK))
+	if (args[0] & ~(u64)IRQ_X2APIC_API_FLAGS)
 		return -EINVAL;
-	WRITE_ONCE(vm->x2apic_api, vm->x2apic_api | flags);
+	WRITE_ONCE(vm->x2apic_api, vm->x2apic_api | args[0]);
 	return 0;
 }

@@ -76,7 +76,9 @@ int irqchip_reinject(struct vm *vm, const struct kvm_reinject_control *control);
 int irq_get_lapic(struct vcpu *vcpu, struct kvm_lapic_state *state);
 int irq_set_lapic(struct vcpu *vcpu, const struct kvm_lapic_state *state);
 
-int irq_x2apic_api(struct vm *vm, u64 flags); /* KVM_CAP_X2APIC_API: args[0]; vm->lock held */
+/* KVM_ENABLE_CAP; vm->lock held */
+#define IRQ_X2APIC_API_FLAGS (KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK)
+int irq_x2apic_api(struct vm *vm, const u64 args[4]); /* KVM_CAP_X2APIC_API: flags */
 
 /* routing.c: GSIs to pins and messages */
 
