@@ -34,6 +34,11 @@ struct backend {
 	/** @cpu_off: the reverse; must also work in a crash. Interrupts off. */
 	void (*cpu_off)(void);
 
+	/** @tsc_ratio_bits: fractional bits of vcpu->tsc_ratio, 0 where the CPU does not scale; valid after setup */
+	u8 tsc_ratio_bits;
+	/** @tsc_ratio_max: no ratio is as large */
+	u64 tsc_ratio_max;
+
 	/** @tables: how second-stage entries are spelled; valid after setup. */
 	const struct table_format *(*tables)(void);
 

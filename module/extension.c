@@ -3,6 +3,7 @@
 #include <linux/kernel.h>
 #include <linux/kvm.h>
 
+#include "backend.h"
 #include "extension.h"
 #include "irq/irqchip.h"
 #include "memory/memory.h"
@@ -43,7 +44,11 @@ static const struct {
 	{ KVM_CAP_DEBUGREGS, 1 },
 	{ KVM_CAP_XSAVE, 1 },
 	{ KVM_CAP_XCRS, 1 },
+	{ KVM_CAP_CLOCKSOURCE, 1 },
+	{ KVM_CAP_ADJUST_CLOCK, CLOCK_FLAGS },
+	{ KVM_CAP_KVMCLOCK_CTRL, 1 },
 	{ KVM_CAP_GET_TSC_KHZ, 1 },
+	{ KVM_CAP_VCPU_ATTRIBUTES, 1 },
 	{ KVM_CAP_TSC_DEADLINE_TIMER, 1 },
 	{ KVM_CAP_SIGNAL_MSI, 1 },
 	{ KVM_CAP_READONLY_MEM, 1 },
@@ -60,6 +65,8 @@ int extension_value(unsigned long extension)
 {
 	unsigned int i;
 
+	if (extension == KVM_CAP_TSC_CONTROL || extension == KVM_CAP_VM_TSC_CONTROL)
+		return backend.tsc_ratio_bits != 0;
 	for (i = 0; i < ARRAY_SIZE(extensions); i++)
 		if (extensions[i].extension == extension)
 			return extensions[i].value;

@@ -10,6 +10,7 @@
 #include "backend.h"
 #include "compat.h"
 #include "cpu/fpu.h"
+#include "cpu/tsc.h"
 #include "irq/irqchip.h"
 #include "main.h"
 #include "vcpu.h"
@@ -129,6 +130,9 @@ static void inject_event(struct vcpu *vcpu)
 	backend.set_windows(vcpu, interrupt_waits, vcpu->nmi_pending);
 }
 
+/* Requests whose answer may sleep: outside of the slice, before the next one. */
+#define REQS_SLOW (BIT(REQ_INIT_SIPI) | BIT(REQ_CLOCK))
+
 /*
  * Answers what is wanted of this vCPU. Interrupts are off and mode is IN_GUEST, so a request that comes later sends an
  * IPI that waits until the entry and makes it exit at once: nothing can be missed, and nothing is looked at twice.
@@ -141,7 +145,7 @@ static enum next answer_requests(struct vcpu *vcpu)
 		vcpu->run->exit_reason = KVM_EXIT_SHUTDOWN;
 		return NEXT_USER;
 	}
-	if (test_bit(REQ_INIT_SIPI, &vcpu->requests))
+	if (READ_ONCE(vcpu->requests) & REQS_SLOW)
 		return NEXT_SLOW;
 	if (vcpu_take_request(vcpu, REQ_KICK))
 		return NEXT_SLOW;
@@ -149,6 +153,8 @@ static enum next answer_requests(struct vcpu *vcpu)
 		backend.flush_tlb(vcpu, true);
 	if (vcpu_take_request(vcpu, REQ_GUEST_TLB_FLUSH))
 		backend.flush_tlb(vcpu, false);
+	if (unlikely(test_bit(REQ_TSC_CATCH_UP, &vcpu->requests)))
+		tsc_catch_up(vcpu);
 	if (vcpu_take_request(vcpu, REQ_TIMER))
 		irq_timer_expired(vcpu);
 	if (vcpu_take_request(vcpu, REQ_EVENT))
@@ -294,6 +300,8 @@ static enum next vcpu_housekeeping(struct vcpu *vcpu)
 	}
 	if (test_bit(REQ_INIT_SIPI, &vcpu->requests))
 		answer_init_sipi(vcpu);
+	if (vcpu_take_request(vcpu, REQ_CLOCK))
+		clock_update(vcpu);
 	if (READ_ONCE(vcpu->vm->bugged))
 		return -EIO;
 	if (__xfer_to_guest_mode_work_pending() && compat_handle_guest_mode_work()) {

@@ -7,13 +7,12 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
-#include <asm/tsc.h>
-
 #include "backend.h"
 #include "cpu/cpuid.h"
 #include "cpu/fpu.h"
 #include "cpu/msr.h"
 #include "cpu/state.h"
+#include "cpu/tsc.h"
 #include "ioctl.h"
 #include "irq/irqchip.h"
 #include "pith.h"
@@ -246,7 +245,49 @@ static long vcpu_ioctl_set_signal_mask(void *object, void *arg)
 
 static long vcpu_ioctl_get_tsc_khz(void *object, void *arg)
 {
-	return tsc_khz;
+	return ((struct vcpu *)object)->tsc_khz;
+}
+
+static long vcpu_ioctl_set_tsc_khz(void *object, void *arg)
+{
+	return tsc_set_khz(object, (unsigned long)arg);
+}
+
+static long vcpu_ioctl_kvmclock_ctrl(void *object, void *arg)
+{
+	return clock_guest_stopped(object);
+}
+
+/* The one attribute that a vCPU has. Return: 0, or -ENXIO: this is not it. */
+static long find_attribute(const struct kvm_device_attr *attribute)
+{
+	return attribute->group == KVM_VCPU_TSC_CTRL && attribute->attr == KVM_VCPU_TSC_OFFSET ? 0 : -ENXIO;
+}
+
+static long vcpu_ioctl_has_device_attr(void *object, void *arg)
+{
+	return find_attribute(arg);
+}
+
+static long vcpu_ioctl_get_device_attr(void *object, void *arg)
+{
+	const struct kvm_device_attr *attribute = arg;
+	struct vcpu *vcpu = object;
+
+	return find_attribute(attribute) ?: put_user(vcpu->tsc_offset, (u64 __user *)attribute->addr);
+}
+
+static long vcpu_ioctl_set_device_attr(void *object, void *arg)
+{
+	const struct kvm_device_attr *attribute = arg;
+	u64 offset;
+
+	if (find_attribute(attribute))
+		return -ENXIO;
+	if (get_user(offset, (u64 __user *)attribute->addr))
+		return -EFAULT;
+	tsc_set_offset(object, offset);
+	return 0;
 }
 
 static long vcpu_ioctl_setup_mce(void *object, void *arg)
@@ -383,10 +424,10 @@ struct vcpu *vcpu_create(struct vm *vm, u32 id)
 		return ERR_PTR(r);
 	}
 	vcpu->mp_state = vm->irqchip && id != vm->boot_vcpu_id ? KVM_MP_STATE_UNINITIALIZED : KVM_MP_STATE_RUNNABLE;
-	vcpu->tsc_offset = -vm->tsc_origin;
 	/* Of an empty CPUID follow the registers' reserved bits; the reset state wants them. */
 	cpuid_set(vcpu, NULL, 0);
 	vcpu_reset(vcpu, false);
+	tsc_create(vcpu);
 	return vcpu;
 }
 

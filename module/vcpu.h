@@ -41,7 +41,7 @@ struct lapic;
 #define STATE_SHADOW BIT(13)   /* interrupt shadow: STI, MOV SS; NMI blocking */
 #define STATE_PAT BIT(14)
 #define STATE_CR2 BIT(15)
-#define STATE_TSC BIT(16) /* tsc_offset */
+#define STATE_TSC BIT(16) /* tsc_offset, tsc_ratio */
 #define STATE_ALL GENMASK(16, 0)
 
 /* Bits of vcpu->requests: what is wanted of a vCPU before it may enter the guest again. Each is independent. */
@@ -54,6 +54,8 @@ enum vcpu_request {
 	REQ_TIMER,	     /* the local APIC's timer ran out */
 	REQ_INIT_SIPI,	     /* INIT or SIPI arrived: look at mp_state */
 	REQ_DEAD,	     /* the VM is bugged */
+	REQ_CLOCK,	     /* the guest's kvmclock page is to be written anew */
+	REQ_TSC_CATCH_UP,    /* at each entry: see tsc_catch_up() */
 };
 
 /* Bits of vcpu->pending_init_sipi. */
@@ -93,7 +95,13 @@ struct msr_state {
 	u64 mtrr_fixed[11], mtrr_var[16];
 	u64 mcg_status, mcg_cap;
 	u64 bios_sign, smi_count, debugctl;
-	u64 system_time, wall_clock; /* of kvmclock */
+};
+
+/* What a guest and its host tell each other in memory. */
+struct paravirt {
+	bool enforce_cpuid; /* only what CPUID says is there */
+	u64 system_time;    /* MSR_KVM_SYSTEM_TIME */
+	bool guest_stopped; /* to be told in the kvmclock page */
 };
 
 /* A memory access of an instruction that user space has to answer. Reads are kept, for the instruction's next try. */
@@ -151,7 +159,11 @@ struct vcpu {
 	u64 pdptrs[4];
 	u64 dr[4], dr6, dr7;
 	struct msr_state msr;
-	u64 tsc_offset;
+	struct paravirt pv;
+	u64 tsc_offset, tsc_ratio; /* of the guest's TSC to the host's: see cpu/tsc.h */
+	u32 tsc_khz;
+	bool tsc_catches_up;
+	u64 tsc_base, tsc_base_host;
 	u8 insn_len; /* of the instruction that exited, once measured */
 
 	/* FPU */

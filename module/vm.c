@@ -12,6 +12,7 @@
 #include <asm/tsc.h>
 
 #include "backend.h"
+#include "cpu/tsc.h"
 #include "extension.h"
 #include "ioctl.h"
 #include "irq/irqchip.h"
@@ -61,6 +62,7 @@ static long vm_add_vcpu(struct vm *vm, struct vcpu *vcpu)
 	vm->vcpus[vcpu->index] = vcpu;
 	/* Pairs with smp_load_acquire() in vm_nr_vcpus(). */
 	smp_store_release(&vm->nr_vcpus, vm->nr_vcpus + 1);
+	clock_vcpu_added(vm);
 	fd_install(fd, file);
 	return fd;
 }
@@ -244,6 +246,33 @@ static long vm_ioctl_ioeventfd(void *object, void *arg)
 	return ioeventfd(object, arg);
 }
 
+static long vm_ioctl_get_clock(void *object, void *arg)
+{
+	clock_get(object, arg);
+	return 0;
+}
+
+static long vm_ioctl_set_clock(void *object, void *arg)
+{
+	return clock_set(object, arg);
+}
+
+static long vm_ioctl_set_tsc_khz(void *object, void *arg)
+{
+	u32 khz = (unsigned long)arg;
+	struct vm *vm = object;
+
+	if (!tsc_khz_valid(khz))
+		return -EINVAL;
+	WRITE_ONCE(vm->clock.tsc_khz, khz ?: tsc_khz);
+	return 0;
+}
+
+static long vm_ioctl_get_tsc_khz(void *object, void *arg)
+{
+	return READ_ONCE(((struct vm *)object)->clock.tsc_khz);
+}
+
 #define ROW(number, handler, argument, meaning) { number, argument, vm_ioctl_##handler },
 static const struct ioctl_row vm_ioctls[] = { PITH_VM_IOCTLS(ROW) };
 #undef ROW
@@ -310,7 +339,7 @@ static struct vm *vm_alloc(void)
 	mutex_init(&vm->lock);
 	vm->mm = current->mm;
 	mmgrab(vm->mm);
-	vm->tsc_origin = rdtsc();
+	clock_init(vm);
 	r = memory_init(vm, backend.tables());
 	if (r) {
 		mmdrop(vm->mm);

@@ -12,6 +12,7 @@
 #include <linux/srcu.h>
 #include <linux/types.h>
 
+#include "cpu/clock.h"
 #include "memory/memory.h"
 
 struct vcpu;
@@ -22,7 +23,7 @@ struct ioeventfds;
 #define VM_MAX_VCPU_IDS 1024
 
 /*
- * lock orders: vm->lock, then vcpu->mutex, then memory locks, then irqchip locks. vcpus[] only grows while the VM lives:
+ * lock orders: vm->lock, then vcpu->mutex, then clock.lock, then memory locks, then irqchip locks. vcpus[] only grows while the VM lives:
  * an entry below nr_vcpus, read with acquire, is there for good.
  */
 struct vm {
@@ -38,8 +39,8 @@ struct vm {
 	u32 boot_vcpu_id;
 	struct vcpu *vcpus[VM_MAX_VCPUS];
 
-	bool bugged;	/* an invariant broke: every ioctl answers -EIO */
-	u64 tsc_origin; /* host TSC at which the guest's TSC was 0 */
+	bool bugged; /* an invariant broke: every ioctl answers -EIO */
+	struct vm_clock clock;
 };
 
 long vm_create(unsigned long type);

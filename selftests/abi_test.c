@@ -125,6 +125,12 @@ static void every_ioctl(void)
 		PLAIN(KVM_NMI, 0, 0),
 		BYTES(KVM_SET_SIGNAL_MASK, struct mask, .head.len = 8),
 		PLAIN(KVM_GET_TSC_KHZ, 0, 0),
+		PLAIN(KVM_SET_TSC_KHZ, 0, 0),
+		PLAIN(KVM_KVMCLOCK_CTRL, 0, EINVAL), /* the guest has no kvmclock */
+		BYTES(KVM_HAS_DEVICE_ATTR, struct kvm_device_attr, .group = KVM_VCPU_TSC_CTRL),
+		BYTES(KVM_GET_DEVICE_ATTR, struct kvm_device_attr, .group = KVM_VCPU_TSC_CTRL, .addr = (u64)bitmap),
+		BYTES(KVM_SET_DEVICE_ATTR, struct kvm_device_attr, .group = KVM_VCPU_TSC_CTRL, .addr = (u64)bitmap),
+		BYTES(KVM_SET_CLOCK, struct kvm_clock_data, .clock = 0),
 		BYTES(KVM_X86_SETUP_MCE, u64, 1),
 	};
 	unsigned int i;
@@ -198,6 +204,8 @@ static void capabilities(void)
 		CAP(SIGNAL_MSI, VM, KVM_SIGNAL_MSI),
 		CAP(MCE, DEVICE, KVM_X86_GET_MCE_CAP_SUPPORTED),
 		CAP(MCE, VCPU, KVM_X86_SETUP_MCE),
+		CAP(ADJUST_CLOCK, VM, KVM_GET_CLOCK),
+		CAP(VCPU_ATTRIBUTES, VCPU, KVM_GET_DEVICE_ATTR),
 		CAP(GET_MSR_FEATURES, DEVICE, KVM_GET_MSR_FEATURE_INDEX_LIST),
 	};
 	struct guest *g = full_machine();

@@ -44,6 +44,10 @@
 	ROW(KVM_IRQ_LINE_STATUS, irq_line_status, STRUCT, "drives a GSI and tells what became of it")           \
 	ROW(KVM_SIGNAL_MSI, signal_msi, STRUCT, "delivers a message-signalled interrupt")                       \
 	ROW(KVM_SET_GSI_ROUTING, set_gsi_routing, RAW, "which pin or message each GSI is")                      \
+	ROW(KVM_GET_CLOCK, get_clock, STRUCT, "kvmclock, the time of day and the host's TSC with it")           \
+	ROW(KVM_SET_CLOCK, set_clock, STRUCT, "the reverse")                                                    \
+	ROW(KVM_SET_TSC_KHZ, set_tsc_khz, RAW, "the TSC frequency that new vCPUs get")                          \
+	ROW(KVM_GET_TSC_KHZ, get_tsc_khz, RAW, "the reverse")                                                   \
 	ROW(KVM_IRQFD, irqfd, STRUCT, "a GSI that an eventfd drives")                                           \
 	ROW(KVM_IOEVENTFD, ioeventfd, STRUCT, "an eventfd that a guest's write signals")
 
@@ -75,6 +79,11 @@
 	ROW(KVM_NMI, nmi, RAW, "a non-maskable interrupt")                                            \
 	ROW(KVM_SET_SIGNAL_MASK, set_signal_mask, RAW, "signals blocked while the guest runs")        \
 	ROW(KVM_GET_TSC_KHZ, get_tsc_khz, RAW, "the guest's TSC frequency")                           \
+	ROW(KVM_SET_TSC_KHZ, set_tsc_khz, RAW, "the reverse")                                         \
+	ROW(KVM_KVMCLOCK_CTRL, kvmclock_ctrl, RAW, "tells the guest that it was stopped")             \
+	ROW(KVM_HAS_DEVICE_ATTR, has_device_attr, STRUCT, "whether it has an attribute")              \
+	ROW(KVM_GET_DEVICE_ATTR, get_device_attr, STRUCT, "KVM_VCPU_TSC_OFFSET")                      \
+	ROW(KVM_SET_DEVICE_ATTR, set_device_attr, STRUCT, "the reverse")                              \
 	ROW(KVM_X86_SETUP_MCE, setup_mce, STRUCT, "the machine-check banks that the guest sees")
 
 #endif

@@ -9,14 +9,14 @@
 #include <asm/msr-index.h>
 #include <asm/kvm_para.h>
 #include <asm/mtrr.h>
-#include <asm/tsc.h>
 
 #include "../emulate.h"
 #include "../irq/irqchip.h"
-#include "clock.h"
 #include "control.h"
 #include "cpuid.h"
 #include "msr.h"
+#include "paravirt.h"
+#include "tsc.h"
 
 #define X2APIC_FIRST 0x800
 #define X2APIC_LAST 0x8ff
@@ -188,31 +188,23 @@ static bool find_field(u32 index, struct msr_field *field)
 
 /* -- MSRs with functions ----------------------------------------------------------------------------------------- */
 
-static u64 guest_tsc(struct vcpu *vcpu)
-{
-	return rdtsc() + vcpu->tsc_offset;
-}
-
-static void set_tsc(struct vcpu *vcpu, u64 value)
-{
-	vcpu->tsc_offset = value - rdtsc();
-	vcpu->changed |= STATE_TSC;
-	irq_tsc_changed(vcpu);
-	clock_update(vcpu);
-}
-
 static int read_tsc(struct vcpu *vcpu, u32 index, u64 *value, enum msr_origin origin)
 {
-	*value = guest_tsc(vcpu);
+	*value = tsc_read(vcpu);
 	return 0;
 }
 
 /* A guest that writes its TSC moves IA32_TSC_ADJUST by as much. SDM volume 3, "Time-Stamp Counter Adjustment". */
 static int write_tsc(struct vcpu *vcpu, u32 index, u64 value, enum msr_origin origin)
 {
-	if (origin == MSR_GUEST)
-		vcpu->msr.tsc_adjust += value - guest_tsc(vcpu);
-	set_tsc(vcpu, value);
+	u64 delta = value - tsc_read(vcpu);
+
+	if (origin == MSR_HOST) {
+		tsc_write_host(vcpu, value);
+		return 0;
+	}
+	tsc_move(vcpu, delta);
+	vcpu->msr.tsc_adjust += delta;
 	return 0;
 }
 
@@ -225,19 +217,19 @@ static int read_tsc_adjust(struct vcpu *vcpu, u32 index, u64 *value, enum msr_or
 static int write_tsc_adjust(struct vcpu *vcpu, u32 index, u64 value, enum msr_origin origin)
 {
 	if (origin == MSR_GUEST)
-		set_tsc(vcpu, guest_tsc(vcpu) + value - vcpu->msr.tsc_adjust);
+		tsc_move(vcpu, value - vcpu->msr.tsc_adjust);
 	vcpu->msr.tsc_adjust = value;
 	return 0;
 }
 
-static int read_clock(struct vcpu *vcpu, u32 index, u64 *value, enum msr_origin origin)
+static int read_paravirt(struct vcpu *vcpu, u32 index, u64 *value, enum msr_origin origin)
 {
-	return clock_read_msr(vcpu, index, value);
+	return pv_read_msr(vcpu, index, value);
 }
 
-static int write_clock(struct vcpu *vcpu, u32 index, u64 value, enum msr_origin origin)
+static int write_paravirt(struct vcpu *vcpu, u32 index, u64 value, enum msr_origin origin)
 {
-	return clock_write_msr(vcpu, index, value);
+	return pv_write_msr(vcpu, index, value);
 }
 
 static int read_efer(struct vcpu *vcpu, u32 index, u64 *value, enum msr_origin origin)
@@ -360,9 +352,10 @@ static const struct msr_range ranges[] = {
 	{ MSR_IA32_APICBASE, MSR_IA32_APICBASE, read_apic, write_apic, true },
 	{ MSR_TSC_AUX, MSR_TSC_AUX, read_tsc_aux, write_tsc_aux, true },
 	{ MSR_IA32_UCODE_REV, MSR_IA32_UCODE_REV, read_patch_level, write_patch_level, true },
-	{ MSR_KVM_WALL_CLOCK, MSR_KVM_SYSTEM_TIME, read_clock, write_clock, true },
-	{ MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_WALL_CLOCK_NEW, read_clock, write_clock, true },
-	{ MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_SYSTEM_TIME_NEW, read_clock, write_clock, true },
+	{ MSR_KVM_WALL_CLOCK, MSR_KVM_WALL_CLOCK, read_paravirt, write_paravirt, true },
+	{ MSR_KVM_SYSTEM_TIME, MSR_KVM_SYSTEM_TIME, read_paravirt, write_paravirt, true },
+	{ MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_WALL_CLOCK_NEW, read_paravirt, write_paravirt, true },
+	{ MSR_KVM_SYSTEM_TIME_NEW, MSR_KVM_SYSTEM_TIME_NEW, read_paravirt, write_paravirt, true },
 	{ MSR_MTRRcap, MSR_MTRRcap, read_mtrr_cap, write_refused },
 	{ MSR_IA32_PLATFORM_ID, MSR_IA32_PLATFORM_ID, read_zero, write_refused },
 	{ MSR_IA32_EBL_CR_POWERON, MSR_IA32_EBL_CR_POWERON, read_zero, write_ignored },
@@ -430,11 +423,10 @@ int msr_write(struct vcpu *vcpu, u32 index, u64 value, enum msr_origin origin)
 	return 0;
 }
 
-/* Of the clock's MSRs, and of those that move the TSC when there is a clock made of it. */
+/* The TSC is the business of all vCPUs, and paravirtual MSRs are addresses to store to: locks, and guest memory. */
 bool msr_write_sleeps(struct vcpu *vcpu, u32 index)
 {
-	return clock_is_msr(index) ||
-	       (vcpu->msr.system_time && (index == MSR_IA32_TSC || index == MSR_IA32_TSC_ADJUST));
+	return index == MSR_IA32_TSC || index == MSR_IA32_TSC_ADJUST || pv_is_msr(index);
 }
 
 static void list_one(u32 *indices, unsigned int max, unsigned int *nr, u32 index)

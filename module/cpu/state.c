@@ -9,6 +9,7 @@
 #include "cpuid.h"
 #include "fpu.h"
 #include "msr.h"
+#include "paravirt.h"
 #include "state.h"
 
 /* -- reset ------------------------------------------------------------------------------------------------------- */
@@ -83,6 +84,7 @@ void vcpu_reset(struct vcpu *vcpu, bool init)
 	vcpu->changed = STATE_ALL;
 	vcpu_request(vcpu, REQ_EVENT);
 	vcpu_request(vcpu, REQ_GUEST_TLB_FLUSH);
+	pv_reset(vcpu);
 	irq_vcpu_reset(vcpu, init);
 }
 

@@ -6,9 +6,7 @@
 #include <linux/ktime.h>
 #include <linux/math64.h>
 
-#include <asm/msr.h>
-#include <asm/tsc.h>
-
+#include "../cpu/tsc.h"
 #include "internal.h"
 
 #define FAR_AWAY_MS (KTIME_MAX / 4 / NSEC_PER_MSEC)
@@ -50,17 +48,14 @@ void lapic_timer_arm_ns(void *ctx, u64 deadline)
 		hrtimer_start(&vcpu_lapic(vcpu)->timer, ns_to_ktime(deadline), HRTIMER_MODE_ABS_PINNED_HARD);
 }
 
-static u64 guest_tsc(const struct vcpu *vcpu)
-{
-	return rdtsc() + vcpu->tsc_offset;
-}
-
 /* TSC ticks in nanoseconds, rounded up. What is farther away than 73 years is not told apart. */
-static u64 tsc_to_ns(u64 ticks)
+static u64 tsc_to_ns(const struct vcpu *vcpu, u64 ticks)
 {
-	if (ticks / FAR_AWAY_MS >= tsc_khz)
+	u32 khz = tsc_rate(vcpu);
+
+	if (ticks / FAR_AWAY_MS >= khz)
 		return FAR_AWAY_MS * NSEC_PER_MSEC;
-	return mul_u64_u32_div(ticks, NSEC_PER_MSEC, tsc_khz) + 1;
+	return mul_u64_u32_div(ticks, NSEC_PER_MSEC, khz) + 1;
 }
 
 void lapic_timer_arm_tsc(void *ctx, u64 deadline)
@@ -71,11 +66,11 @@ void lapic_timer_arm_tsc(void *ctx, u64 deadline)
 
 	lapic_timer_cancel(vcpu);
 	v->tsc_deadline = deadline;
-	now = guest_tsc(vcpu);
+	now = tsc_read(vcpu);
 	if (deadline <= now)
 		vcpu_request(vcpu, REQ_TIMER);
 	else
-		hrtimer_start(&v->timer, ns_to_ktime(tsc_to_ns(deadline - now)), HRTIMER_MODE_REL_PINNED_HARD);
+		hrtimer_start(&v->timer, ns_to_ktime(tsc_to_ns(vcpu, deadline - now)), HRTIMER_MODE_REL_PINNED_HARD);
 }
 
 /* The host's clock is steered and may run ahead of the TSC. A guest's interrupt never comes before its deadline. */
@@ -83,7 +78,7 @@ static void answer_timer(struct vcpu *vcpu)
 {
 	struct vcpu_lapic *v = vcpu_lapic(vcpu);
 
-	if (v->tsc_deadline > guest_tsc(vcpu)) {
+	if (v->tsc_deadline > tsc_read(vcpu)) {
 		lapic_timer_arm_tsc(vcpu, v->tsc_deadline);
 		return;
 	}

@@ -59,6 +59,15 @@ static bool switches_tsc_aux(struct vcpu *vcpu, struct svm_cpu *cpu)
 	       (vcpu->msr.tsc_aux != cpu->host_tsc_aux || (vcpu->changed & STATE_SYSCALL));
 }
 
+/* Only guests' TSCs are scaled by it, so it stays until another is needed. APM volume 2, "TSC Ratio MSR". */
+static void load_tsc_ratio(struct vcpu *vcpu, struct svm_cpu *cpu)
+{
+	if (!(svm_features & SVM_FEATURE_TSC_RATE_MSR) || cpu->tsc_ratio == vcpu->tsc_ratio)
+		return;
+	cpu->tsc_ratio = vcpu->tsc_ratio;
+	wrmsrl(MSR_AMD64_TSC_RATIO, vcpu->tsc_ratio);
+}
+
 void svm_slice_begin(struct vcpu *vcpu)
 {
 	struct svm_cpu *cpu = this_cpu_ptr(&svm_cpus);
@@ -73,6 +82,7 @@ void svm_slice_begin(struct vcpu *vcpu)
 	}
 	if (switches_tsc_aux(vcpu, cpu))
 		wrmsrl(MSR_TSC_AUX, vcpu->msr.tsc_aux);
+	load_tsc_ratio(vcpu, cpu);
 	if (has_breakpoints(vcpu))
 		load_breakpoints(vcpu);
 }

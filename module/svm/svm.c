@@ -103,6 +103,10 @@ static int svm_setup(void)
 	r = check_cpu();
 	if (r)
 		return r;
+	if (svm_features & SVM_FEATURE_TSC_RATE_MSR) {
+		backend.tsc_ratio_bits = 32;
+		backend.tsc_ratio_max = SVM_TSC_RATIO_MAX;
+	}
 	format = npt_format;
 	if (boot_cpu_has(X86_FEATURE_GBPAGES))
 		format.largest = 3;
@@ -140,6 +144,7 @@ static int svm_cpu_on(void)
 	cpu->next_asid = nr_asids; /* none left: the first vCPU begins a generation, with a flush */
 	cpu->last_asid = nr_asids - 1;
 	cpu->last_vcpu = NULL;
+	cpu->tsc_ratio = 0; /* unknown */
 	if (boot_cpu_has(X86_FEATURE_RDTSCP) || boot_cpu_has(X86_FEATURE_RDPID))
 		rdmsrl(MSR_TSC_AUX, cpu->host_tsc_aux);
 	return 0;

@@ -13,6 +13,7 @@
 /* CPUID Fn8000_000A EDX. Source: APM volume 3, "Function 8000_000Ah: SVM Features". */
 #define SVM_FEATURE_NPT BIT(0)
 #define SVM_FEATURE_NRIPS BIT(3)
+#define SVM_FEATURE_TSC_RATE_MSR BIT(4)
 #define SVM_FEATURE_FLUSH_BY_ASID BIT(6)
 #define SVM_FEATURE_DECODE_ASSISTS BIT(7)
 
@@ -42,6 +43,7 @@ struct svm_cpu {
 	struct vmcb *host_vmcb; /* what VMSAVE keeps of it */
 	u64 host_vmcb_pa;
 	u64 host_tsc_aux;
+	u64 tsc_ratio; /* what the MSR holds */
 	u64 asid_generation;
 	u32 next_asid, last_asid;
 	struct svm *last_vcpu;

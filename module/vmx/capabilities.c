@@ -64,6 +64,7 @@ static const struct control secondary_controls[] = {
 	{ SECONDARY_EXEC_WBINVD_EXITING, WHERE_PRESENT, "WBINVD exiting" },
 	{ SECONDARY_EXEC_ENABLE_RDTSCP, WHERE_PRESENT, "enable RDTSCP" },
 	{ SECONDARY_EXEC_ENABLE_INVPCID, WHERE_PRESENT, "enable INVPCID" },
+	{ SECONDARY_EXEC_TSC_SCALING, WHERE_PRESENT, "use TSC scaling" },
 	{},
 };
 

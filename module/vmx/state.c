@@ -190,6 +190,8 @@ static void pat_to_vmcs(struct vcpu *vcpu)
 static void tsc_to_vmcs(struct vcpu *vcpu)
 {
 	vmcs_write64(TSC_OFFSET, vcpu->tsc_offset);
+	if (backend.tsc_ratio_bits)
+		vmcs_write64(TSC_MULTIPLIER, vcpu->tsc_ratio);
 }
 
 static void shadow_from_vmcs(struct vcpu *vcpu)

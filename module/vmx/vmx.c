@@ -16,6 +16,10 @@ static int vmx_setup(void)
 	err = vmx_controls_setup();
 	if (err)
 		return err;
+	if (vmx_capabilities.secondary & SECONDARY_EXEC_TSC_SCALING) {
+		backend.tsc_ratio_bits = 48;
+		backend.tsc_ratio_max = U64_MAX;
+	}
 	err = vmx_cpus_setup();
 	if (err)
 		vmx_controls_teardown();
