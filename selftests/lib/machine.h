@@ -2,7 +2,7 @@
 /*
  * Virtual machines whose guest code is C of the test program: its own pages are the guest's memory, at the same
  * addresses, so functions run where they are linked and variables are shared by host and guest. The guest is in 64-bit
- * mode, ring 0, with what is below 1 GiB and from 3 to 4 GiB identity-mapped, and has up to two vCPUs.
+ * mode, ring 0, with what is below 1 GiB and from 3 to 4 GiB identity-mapped, and has up to four vCPUs.
  *
  * The half for the guest has no library: what it calls must come from here or from the test.
  */
@@ -14,7 +14,7 @@
 
 #include "ktap.h"
 
-#define MACHINE_VCPUS 2
+#define MACHINE_VCPUS 4
 
 /* -- the guest's half -------------------------------------------------------------------------------------------- */
 
