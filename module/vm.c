@@ -293,11 +293,12 @@ static void vm_destroy(struct vm *vm)
 	unsigned int i;
 
 	eventfds_destroy(vm);
+	/* Before the vCPUs: its timers interrupt them. */
+	irqchip_destroy(vm);
 	/* Before the vCPUs: until the MMU notifier is gone, whoever unmaps client memory asks each of them for a flush. */
 	memory_destroy(vm);
 	for (i = 0; i < vm->nr_vcpus; i++)
 		vcpu_destroy(vm->vcpus[i]);
-	irqchip_destroy(vm);
 	mmdrop(vm->mm);
 	kfree(vm);
 }
