@@ -302,11 +302,23 @@ static int __init basic_setup(void)
 		       devname);
 		return -EEXIST;
 	}
+	r = run_setup();
+	if (r)
+		return r;
 	register_module_notifier(&module_notifier);
 	r = backend.setup();
-	if (r)
+	if (r) {
 		unregister_module_notifier(&module_notifier);
+		run_teardown();
+	}
 	return r;
+}
+
+static void basic_teardown(void)
+{
+	backend.teardown();
+	unregister_module_notifier(&module_notifier);
+	run_teardown();
 }
 
 static int __init pith_init(void)
@@ -332,8 +344,7 @@ unregister:
 	compat_unregister_syscore(&system_sleep);
 	cpuhp_remove_state(hotplug_state);
 teardown:
-	backend.teardown();
-	unregister_module_notifier(&module_notifier);
+	basic_teardown();
 	return r;
 }
 
@@ -343,8 +354,7 @@ static void __exit pith_exit(void)
 	unregister_reboot_notifier(&reboot_notifier);
 	compat_unregister_syscore(&system_sleep);
 	cpuhp_remove_state(hotplug_state);
-	backend.teardown();
-	unregister_module_notifier(&module_notifier);
+	basic_teardown();
 }
 
 module_init(pith_init);

@@ -4,6 +4,7 @@
  * the slice: the vCPU is on a CPU, and entry and exit alternate with nothing between them but the exit's handler.
  */
 #include <linux/cpu.h>
+#include <linux/cpumask.h>
 #include <linux/sched/signal.h>
 #include <linux/smp.h>
 
@@ -16,20 +17,49 @@
 #include "vcpu.h"
 #include "vm.h"
 
+/* CPUs that vm_request_all() interrupts: NR_CPUS bits are too many for a stack. Preemption is off while it is used. */
+static DEFINE_PER_CPU(cpumask_var_t, request_mask);
+
+int __init run_setup(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		if (!zalloc_cpumask_var_node(&per_cpu(request_mask, cpu), GFP_KERNEL, cpu_to_node(cpu)))
+			goto no_memory;
+	return 0;
+no_memory:
+	run_teardown();
+	return -ENOMEM;
+}
+
+void run_teardown(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		free_cpumask_var(per_cpu(request_mask, cpu));
+}
+
+/*
+ * One IPI makes the guest exit, however many kick it meanwhile. Where the vCPU is not in guest mode it looks at its
+ * requests before it is there again: rcuwait_wake_up() begins with the barrier that pairs with smp_store_mb() in
+ * enter_once(), so either it sees the request, or we see it in guest mode.
+ */
 void vcpu_kick(struct vcpu *vcpu)
 {
 	int cpu, self;
 
 	rcuwait_wake_up(&vcpu->wait);
-	/* Pairs with smp_store_mb() in vcpu_slice(): either it sees our request, or we see it in guest mode. */
-	smp_mb();
 	if (READ_ONCE(vcpu->mode) != IN_GUEST)
 		return;
 	self = get_cpu();
-	/* It may be leaving its CPU by now. On this CPU the guest has exited already: somebody runs here who can kick. */
-	cpu = READ_ONCE(vcpu->cpu);
-	if (cpu >= 0 && cpu != self)
-		compat_send_reschedule(cpu);
+	if (cmpxchg(&vcpu->mode, IN_GUEST, KICKED) == IN_GUEST) {
+		/* It may be leaving its CPU by now. From this CPU it has: somebody runs here who can kick. */
+		cpu = READ_ONCE(vcpu->cpu);
+		if (cpu >= 0 && cpu != self)
+			compat_send_reschedule(cpu);
+	}
 	put_cpu();
 }
 
@@ -50,23 +80,28 @@ static void nothing(void *unused)
 
 /*
  * The interrupt alone makes a CPU leave its guest, and waiting for it means waiting for that: the next entry there
- * comes after the request was seen.
+ * comes after the request was seen. That somebody else has kicked it does not tell that it has left.
  */
 void vm_request_all(struct vm *vm, unsigned int request)
 {
+	struct cpumask *mask;
 	struct vcpu *vcpu;
 	unsigned int i;
-	int cpu, self;
+	int cpu;
 
 	vm_for_each_vcpu(vm, vcpu, i)
 		vcpu_request(vcpu, request);
+	/* Pairs with smp_store_mb() in enter_once(), as in vcpu_kick(). */
 	smp_mb();
-	self = get_cpu();
+	get_cpu();
+	mask = this_cpu_cpumask_var_ptr(request_mask);
+	cpumask_clear(mask);
 	vm_for_each_vcpu(vm, vcpu, i) {
 		cpu = READ_ONCE(vcpu->cpu);
-		if (READ_ONCE(vcpu->mode) == IN_GUEST && cpu >= 0 && cpu != self)
-			smp_call_function_single(cpu, nothing, NULL, 1);
+		if (READ_ONCE(vcpu->mode) != OUTSIDE_GUEST && cpu >= 0)
+			__cpumask_set_cpu(cpu, mask);
 	}
+	smp_call_function_many(mask, nothing, NULL, true);
 	put_cpu();
 }
 

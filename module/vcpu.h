@@ -61,7 +61,8 @@ enum vcpu_request {
 /* Bits of vcpu->pending_init_sipi. */
 enum { PENDING_INIT, PENDING_SIPI };
 
-enum vcpu_mode { OUTSIDE_GUEST, IN_GUEST };
+/* KICKED: in guest mode, but on the way out of it: an IPI was sent. */
+enum vcpu_mode { OUTSIDE_GUEST, IN_GUEST, KICKED };
 
 /* What to do after an exit was handled. */
 enum next {
@@ -135,7 +136,7 @@ struct pio {
 struct vcpu {
 	/* What the entry and exit path touches, first. */
 	unsigned long requests; /* atomic bit operations; see vcpu_request() */
-	int mode;		/* enum vcpu_mode, written by the vCPU's own thread */
+	int mode;		/* enum vcpu_mode; KICKED is written by others */
 	u32 known, changed;
 	struct cpu_regs regs;
 	void *backend; /* the vendor's own */
@@ -208,6 +209,8 @@ struct file *vcpu_open_file(struct vcpu *vcpu);
 void vcpu_reset(struct vcpu *vcpu, bool init);
 
 /* run.c */
+int run_setup(void);
+void run_teardown(void);
 int vcpu_run(struct vcpu *vcpu);
 
 /**
