@@ -16,6 +16,7 @@
 #include <linux/kernel.h>
 #include <linux/math64.h>
 #include <linux/minmax.h>
+#include <linux/nospec.h>
 #include <linux/string.h>
 #include <linux/types.h>
 
@@ -57,6 +58,7 @@ typedef int64_t s64;
 #define min_t(t, a, b) min((t)(a), (t)(b))
 #define max_t(t, a, b) max((t)(a), (t)(b))
 #define static_assert _Static_assert
+#define array_index_nospec(index, size) (index)
 
 static inline u64 div_u64(u64 n, u32 d)
 {

@@ -166,7 +166,7 @@ static void inject_event(struct vcpu *vcpu)
 }
 
 /* Requests whose answer may sleep: outside of the slice, before the next one. */
-#define REQS_SLOW (BIT(REQ_INIT_SIPI) | BIT(REQ_CLOCK))
+#define REQS_SLOW (BIT(REQ_INIT_SIPI) | BIT(REQ_CLOCK) | BIT(REQ_APIC_MAP))
 
 /*
  * Answers what is wanted of this vCPU. Interrupts are off and mode is IN_GUEST, so a request that comes later sends an
@@ -337,6 +337,8 @@ static enum next vcpu_housekeeping(struct vcpu *vcpu)
 		answer_init_sipi(vcpu);
 	if (vcpu_take_request(vcpu, REQ_CLOCK))
 		clock_update(vcpu);
+	if (vcpu_take_request(vcpu, REQ_APIC_MAP))
+		irq_map_destinations(vcpu->vm);
 	if (READ_ONCE(vcpu->vm->bugged))
 		return -EIO;
 	if (__xfer_to_guest_mode_work_pending() && compat_handle_guest_mode_work()) {

@@ -53,6 +53,7 @@ enum vcpu_request {
 	REQ_TRIPLE_FAULT,    /* shutdown exit */
 	REQ_TIMER,	     /* the local APIC's timer ran out */
 	REQ_INIT_SIPI,	     /* INIT or SIPI arrived: look at mp_state */
+	REQ_APIC_MAP,	     /* its local APIC answers to other destinations than the map says */
 	REQ_DEAD,	     /* the VM is bugged */
 	REQ_CLOCK,	     /* the guest's kvmclock page is to be written anew */
 	REQ_TSC_CATCH_UP,    /* at each entry: see tsc_catch_up() */

@@ -3,7 +3,9 @@
  * Interrupts on their way: messages to the vCPUs they are for, and from the controllers into the run loop.
  * Source: SDM volume 3, "Advanced Programmable Interrupt Controller (APIC)".
  */
-#include <linux/nospec.h>
+#include <linux/mm.h>
+#include <linux/rcupdate.h>
+#include <linux/slab.h>
 
 #include "internal.h"
 
@@ -45,81 +47,140 @@ static bool is_broadcast(const struct apic_message *msg)
 	return msg->dest == APIC_DEST_BROADCAST || msg->dest == APIC_DEST_BROADCAST_XAPIC;
 }
 
-/*
- * Whose APIC ID is this? Guests change IDs and modes at any time, so the map holds but a hint, which is checked. The
- * first vCPU that matches is as good as any: two with the same ID are the guest's mistake.
- */
-static struct vcpu *vcpu_of_apic_id(struct vm *vm, u32 id)
-{
-	struct vcpu *vcpu;
-	unsigned int i;
-	u8 *hint;
-
-	if (id >= VM_MAX_VCPU_IDS)
-		return NULL;
-	hint = &vm->irqchip->vcpu_hint[array_index_nospec(id, VM_MAX_VCPU_IDS)];
-	i = READ_ONCE(*hint);
-	if (likely(i < vm_nr_vcpus(vm) && lapic_matches(vm->vcpus[i]->lapic, id, APIC_DEST_PHYSICAL)))
-		return vm->vcpus[i];
-	vm_for_each_vcpu(vm, vcpu, i) {
-		if (lapic_matches(vcpu->lapic, id, APIC_DEST_PHYSICAL)) {
-			WRITE_ONCE(*hint, i);
-			return vcpu;
-		}
-	}
-	return NULL;
-}
-
 static bool software_enabled(const struct lapic *lapic)
 {
 	return READ_ONCE(*(u32 *)(lapic->regs + LAPIC_SVR)) & APIC_SVR_ENABLE;
+}
+
+/* -- the map of destinations ------------------------------------------------------------------------------------- */
+
+static bool is_fresh(struct vm *vm, const struct destinations *d)
+{
+	return d && d->seq == atomic_read(&vm->irqchip->destinations_seq) && d->nr_vcpus == vm_nr_vcpus(vm);
+}
+
+/* Without memory the old map stays, which is known to be stale. */
+static struct destinations *make_map(struct vm *vm, unsigned int seq)
+{
+	unsigned int nr = vm_nr_vcpus(vm), i;
+	struct destinations *d;
+	u32 nr_ids = 0;
+
+	for (i = 0; i < nr; i++)
+		nr_ids = max(nr_ids, apic_map_ids(vm->vcpus[i]->lapic));
+	d = kvzalloc(struct_size(d, map.physical, nr_ids), GFP_KERNEL_ACCOUNT);
+	if (!d)
+		return NULL;
+	d->seq = seq;
+	d->nr_vcpus = nr;
+	d->map.nr_ids = nr_ids;
+	for (i = 0; i < nr; i++)
+		apic_map_add(&d->map, vm->vcpus[i]->lapic, i);
+	return d;
+}
+
+/* What changes while the map is made makes it stale: its number is older then. */
+void irq_map_destinations(struct vm *vm)
+{
+	struct irqchip *chip = vm->irqchip;
+	struct destinations *old, *new;
+
+	mutex_lock(&chip->config_lock);
+	old = rcu_dereference_protected(chip->destinations, lockdep_is_held(&chip->config_lock));
+	new = is_fresh(vm, old) ? NULL : make_map(vm, atomic_read_acquire(&chip->destinations_seq));
+	if (new) {
+		rcu_assign_pointer(chip->destinations, new);
+		if (old)
+			kvfree_rcu(old, rcu);
+	}
+	mutex_unlock(&chip->config_lock);
+}
+
+/* The vCPUs that may be meant, by index; -1: all of them. */
+static int find(struct vm *vm, const struct apic_message *msg, u16 *found)
+{
+	const struct destinations *d;
+	int nr = -1;
+
+	if (msg->shorthand != APIC_SHORTHAND_NONE)
+		return -1;
+	rcu_read_lock();
+	d = rcu_dereference(vm->irqchip->destinations);
+	if (likely(is_fresh(vm, d)))
+		nr = apic_map_find(&d->map, msg, found);
+	rcu_read_unlock();
+	return nr;
+}
+
+/* -- delivery ---------------------------------------------------------------------------------------------------- */
+
+/**
+ * struct candidates - the vCPUs among which a message's destinations are
+ * @nr: how many
+ * @found: their indices, or NULL: the first @nr
+ */
+struct candidates {
+	unsigned int nr;
+	const u16 *found;
+};
+
+static struct vcpu *candidate(struct vm *vm, const struct candidates *c, unsigned int i)
+{
+	return vm->vcpus[c->found ? c->found[i] : i];
 }
 
 /*
  * Of the destinations the one with the lowest processor priority. Among equals the vector decides, so that interrupts
  * spread over CPUs while each stays with one. "Lowest Priority Delivery Mode".
  */
-static struct vcpu *lowest_priority(struct vm *vm, struct vcpu *source, const struct apic_message *msg)
+static int deliver_lowest(struct vm *vm, struct vcpu *source, const struct apic_message *msg,
+			  const struct candidates *c)
 {
-	unsigned int nr = vm_nr_vcpus(vm);
 	struct vcpu *lowest = NULL;
 	unsigned int i;
 
-	for (i = 0; i < nr; i++) {
-		struct vcpu *vcpu = vm->vcpus[(i + msg->vector) % nr];
+	for (i = 0; i < c->nr; i++) {
+		struct vcpu *vcpu = candidate(vm, c, (i + msg->vector) % c->nr);
 
 		if (!is_destination(vcpu, source, msg) || !software_enabled(vcpu->lapic))
 			continue;
 		if (!lowest || lapic_priority(vcpu->lapic) < lapic_priority(lowest->lapic))
 			lowest = vcpu;
 	}
-	return lowest;
+	return lowest ? accept(lowest, msg) : 0;
 }
 
-static int deliver_all(struct vm *vm, struct vcpu *source, const struct apic_message *msg)
+static int deliver_all(struct vm *vm, struct vcpu *source, const struct apic_message *msg, const struct candidates *c)
 {
-	struct vcpu *vcpu;
 	unsigned int i;
 	int takers = 0;
 
-	vm_for_each_vcpu(vm, vcpu, i)
+	for (i = 0; i < c->nr; i++) {
+		struct vcpu *vcpu = candidate(vm, c, i);
+
 		if (is_destination(vcpu, source, msg))
 			takers += accept(vcpu, msg);
+	}
 	return takers;
+}
+
+/* Arbitration among all is not for a physical broadcast: everybody takes it. */
+static bool is_arbitrated(const struct apic_message *msg)
+{
+	return msg->delivery_mode == APIC_DELIVER_LOWEST &&
+	       !(msg->dest_mode == APIC_DEST_PHYSICAL && is_broadcast(msg));
 }
 
 int irq_deliver(struct vm *vm, struct vcpu *source, const struct apic_message *msg)
 {
-	bool physical = msg->dest_mode == APIC_DEST_PHYSICAL;
-	struct vcpu *vcpu;
+	u16 found[APIC_MAP_MAX_FOUND];
+	int nr = find(vm, msg, found);
+	struct candidates c = {
+		.nr = nr < 0 ? vm_nr_vcpus(vm) : nr,
+		.found = nr < 0 ? NULL : found,
+	};
 
-	if (msg->shorthand == APIC_SHORTHAND_NONE && physical && !is_broadcast(msg))
-		vcpu = vcpu_of_apic_id(vm, msg->dest);
-	else if (msg->delivery_mode == APIC_DELIVER_LOWEST && !(physical && is_broadcast(msg)))
-		vcpu = lowest_priority(vm, source, msg);
-	else
-		return deliver_all(vm, source, msg);
-	return vcpu ? accept(vcpu, msg) : 0;
+	return is_arbitrated(msg) ? deliver_lowest(vm, source, msg, &c) : deliver_all(vm, source, msg, &c);
 }
 
 int irq_deliver_device(struct vm *vm, struct apic_message msg)

@@ -27,6 +27,7 @@
 #undef APIC_DEST_LOGICAL
 #undef APIC_DEST_PHYSICAL
 #undef APIC_LVT_MASKED
+#include "apic_map.h"
 #include "ioapic.h"
 #include "irqchip.h"
 #include "lapic.h"
@@ -42,6 +43,19 @@ enum irq_source { IRQ_SOURCE_CLIENT, IRQ_SOURCE_RESAMPLE, IRQ_SOURCE_PIT };
 #define PIT_GSI 0
 
 /**
+ * struct destinations - a map of all local APICs of a VM by destination
+ * @rcu: its end
+ * @seq: the irqchip's destinations_seq before it was made; it is stale if that has grown
+ * @nr_vcpus: that are in it
+ * @map: the numbers in it are the vCPUs' indices
+ */
+struct destinations {
+	struct rcu_head rcu;
+	unsigned int seq, nr_vcpus;
+	struct apic_map map;
+};
+
+/**
  * struct irqchip - the interrupt controllers that the vCPUs of a VM share
  * @vm: whose they are
  * @lock: of the members up to @eoi_exits_seq
@@ -51,8 +65,9 @@ enum irq_source { IRQ_SOURCE_CLIENT, IRQ_SOURCE_RESAMPLE, IRQ_SOURCE_PIT };
  * @eoi_exits_seq: grows when an EOI-exit bitmap made before may be wrong
  * @pit_timer: the PIT's
  * @deferred_timer: to ioapic_deferred()
- * @vcpu_hint: indexed by APIC ID: index of the vCPU that had it when it was last looked for; may be wrong
- * @config_lock: of changes of @routing and irqfds
+ * @destinations: which vCPUs a message may be for; read under RCU, NULL before a vCPU has run
+ * @destinations_seq: grows when a local APIC changes what it answers to
+ * @config_lock: of changes of @destinations, @routing and irqfds
  * @srcu: readers of @routing and @resampled_irqfds
  * @routing: GSIs to pins and messages
  * @resampled_irqfds: those with a resample eventfd
@@ -76,7 +91,9 @@ struct irqchip {
 
 	struct hrtimer pit_timer;
 	struct hrtimer deferred_timer;
-	u8 vcpu_hint[VM_MAX_VCPU_IDS];
+
+	struct destinations __rcu *destinations;
+	atomic_t destinations_seq;
 
 	struct mutex config_lock;
 	struct srcu_struct srcu;

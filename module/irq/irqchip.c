@@ -262,6 +262,7 @@ void irqchip_destroy(struct vm *vm)
 	hrtimer_cancel(&chip->deferred_timer);
 	routing_destroy(chip);
 	cleanup_srcu_struct(&chip->srcu);
+	kvfree(rcu_dereference_protected(chip->destinations, true));
 	vm->irqchip = NULL;
 	kfree(chip);
 }

@@ -28,6 +28,12 @@ void irq_timer_expired(struct vcpu *vcpu);
 u64 irq_get_cr8(struct vcpu *vcpu);
 void irq_set_cr8(struct vcpu *vcpu, u64 cr8);
 
+/**
+ * irq_map_destinations - brings the map of interrupt destinations up to date (REQ_APIC_MAP)
+ * Until then each message is offered to all vCPUs. Context: outside of a slice; may sleep.
+ */
+void irq_map_destinations(struct vm *vm);
+
 /* -- registers that guests reach -------------------------------------------------------------------------------- */
 
 /**

@@ -70,8 +70,12 @@ static void sipi(void *ctx, u8 vector)
 static void dest_changed(void *ctx)
 {
 	struct vcpu *vcpu = ctx;
+	struct irqchip *chip = vcpu->vm->irqchip;
 
-	vcpu_lapic(vcpu)->eoi_exits_seq = READ_ONCE(vcpu->vm->irqchip->eoi_exits_seq) - 1;
+	vcpu_lapic(vcpu)->eoi_exits_seq = READ_ONCE(chip->eoi_exits_seq) - 1;
+	/* A full barrier: whoever sees the new number finds the registers as they are now. */
+	atomic_inc_return(&chip->destinations_seq);
+	vcpu_request(vcpu, REQ_APIC_MAP);
 }
 
 static const struct lapic_ops lapic_ops = {
