@@ -98,9 +98,10 @@ static void resume(void)
 
 COMPAT_SYSCORE(system_sleep, suspend, resume);
 
-static void stop_work(struct work_struct *unused)
+static long stop_here(void *unused)
 {
 	virtualization_stop();
+	return 0;
 }
 
 /*
@@ -109,8 +110,12 @@ static void stop_work(struct work_struct *unused)
  */
 static int reboot(struct notifier_block *block, unsigned long event, void *unused)
 {
-	if (schedule_on_each_cpu(stop_work))
-		pr_err("virtualization stays on over the reboot: there is no memory\n");
+	int cpu;
+
+	cpus_read_lock();
+	for_each_online_cpu(cpu)
+		work_on_cpu(cpu, stop_here, NULL);
+	cpus_read_unlock();
 	return NOTIFY_OK;
 }
 
