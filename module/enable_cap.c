@@ -15,6 +15,7 @@ static const struct {
 	u32 cap;
 	int (*enable)(struct vm *vm, const u64 args[4]);
 } capabilities[] = {
+	{ KVM_CAP_SPLIT_IRQCHIP, irqchip_create_split },
 	{ KVM_CAP_X2APIC_API, irq_x2apic_api },
 };
 

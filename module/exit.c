@@ -374,7 +374,7 @@ enum next exit_interrupt_window(struct vcpu *vcpu)
 {
 	vcpu_request(vcpu, REQ_EVENT);
 	/* A client that asked for the window gets it outside of the slice. */
-	if (!vcpu->vm->irqchip)
+	if (vcpu->vm->pic_in_client)
 		vcpu_request(vcpu, REQ_KICK);
 	return NEXT_ENTER;
 }

@@ -153,6 +153,12 @@ bool vcpu_interrupts_open(struct vcpu *vcpu)
 	return (vcpu->regs.rflags & RFLAGS_IF) && !(vcpu->shadow & (SHADOW_STI | SHADOW_MOV_SS));
 }
 
+/* A client that has the PIC wants to know when an interrupt can be taken. */
+static bool wants_window(struct vcpu *vcpu)
+{
+	return vcpu->vm->pic_in_client && READ_ONCE(vcpu->run->request_interrupt_window) && irq_takes_from_client(vcpu);
+}
+
 static void inject_event(struct vcpu *vcpu)
 {
 	bool interrupt_waits;
@@ -161,7 +167,7 @@ static void inject_event(struct vcpu *vcpu)
 		choose_event(vcpu);
 	if (vcpu->event.type != EVENT_NONE)
 		backend.inject(vcpu);
-	interrupt_waits = irq_waits(vcpu) || (!vcpu->vm->irqchip && READ_ONCE(vcpu->run->request_interrupt_window));
+	interrupt_waits = irq_waits(vcpu) || wants_window(vcpu);
 	backend.set_windows(vcpu, interrupt_waits, vcpu->nmi_pending);
 }
 
@@ -178,6 +184,11 @@ static enum next answer_requests(struct vcpu *vcpu)
 		return -EIO;
 	if (vcpu_take_request(vcpu, REQ_TRIPLE_FAULT)) {
 		vcpu->run->exit_reason = KVM_EXIT_SHUTDOWN;
+		return NEXT_USER;
+	}
+	if (vcpu_take_request(vcpu, REQ_IOAPIC_EOI)) {
+		vcpu->run->exit_reason = KVM_EXIT_IOAPIC_EOI;
+		vcpu->run->eoi.vector = irq_ended(vcpu);
 		return NEXT_USER;
 	}
 	if (READ_ONCE(vcpu->requests) & REQS_SLOW)
@@ -349,11 +360,9 @@ static enum next vcpu_housekeeping(struct vcpu *vcpu)
 	return NEXT_ENTER;
 }
 
-/* Without chips in the module the client wants to know when an interrupt can be taken. */
-static bool wants_window_exit(struct vcpu *vcpu)
+static bool window_is_open(struct vcpu *vcpu)
 {
-	return !vcpu->vm->irqchip && READ_ONCE(vcpu->run->request_interrupt_window) && vcpu->user_interrupt < 0 &&
-	       vcpu->event.type == EVENT_NONE && vcpu_interrupts_open(vcpu);
+	return irq_takes_from_client(vcpu) && vcpu->event.type == EVENT_NONE && vcpu_interrupts_open(vcpu);
 }
 
 static enum next run_loop(struct vcpu *vcpu)
@@ -370,7 +379,7 @@ static enum next run_loop(struct vcpu *vcpu)
 			next = vcpu_halt(vcpu);
 			continue;
 		}
-		if (unlikely(wants_window_exit(vcpu))) {
+		if (unlikely(wants_window(vcpu) && window_is_open(vcpu))) {
 			vcpu->run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
 			return NEXT_USER;
 		}
@@ -392,9 +401,7 @@ static void fill_run(struct vcpu *vcpu)
 	run->flags = 0;
 	run->cr8 = irq_get_cr8(vcpu);
 	run->apic_base = vcpu->msr.apic_base;
-	run->ready_for_interrupt_injection =
-		vcpu->vm->irqchip ||
-		(vcpu->user_interrupt < 0 && vcpu->event.type == EVENT_NONE && vcpu_interrupts_open(vcpu));
+	run->ready_for_interrupt_injection = !vcpu->vm->pic_in_client || window_is_open(vcpu);
 }
 
 /**
@@ -411,11 +418,11 @@ int vcpu_run(struct vcpu *vcpu)
 
 	if (vcpu->sigset_active)
 		sigprocmask(SIG_SETMASK, &vcpu->sigset, &saved);
-	if (!vcpu->vm->irqchip) {
+	if (!vcpu->lapic)
 		irq_set_cr8(vcpu, vcpu->run->cr8);
-		/* The client may have asked for the interrupt window since, or no longer. */
+	/* The client may have asked for the interrupt window since, or no longer. */
+	if (vcpu->vm->pic_in_client)
 		vcpu_request(vcpu, REQ_EVENT);
-	}
 	if (complete) {
 		vcpu->complete_user = NULL;
 		next = complete(vcpu);

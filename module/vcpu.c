@@ -203,15 +203,8 @@ static long vcpu_ioctl_set_mp_state(void *object, void *arg)
 static long vcpu_ioctl_interrupt(void *object, void *arg)
 {
 	u32 vector = ((struct kvm_interrupt *)arg)->irq;
-	struct vcpu *vcpu = object;
 
-	if (vector >= KVM_NR_INTERRUPTS)
-		return -EINVAL;
-	if (vcpu->vm->irqchip)
-		return -ENXIO;
-	vcpu->user_interrupt = vector;
-	vcpu_request(vcpu, REQ_EVENT);
-	return 0;
+	return vector < KVM_NR_INTERRUPTS ? irq_from_client(object, vector) : -EINVAL;
 }
 
 static long vcpu_ioctl_nmi(void *object, void *arg)
@@ -415,7 +408,7 @@ struct vcpu *vcpu_create(struct vm *vm, u32 id)
 	vcpu->vm = vm;
 	vcpu->id = id;
 	vcpu->cpu = vcpu->last_cpu = -1;
-	vcpu->user_interrupt = -1;
+	vcpu->user_interrupt = vcpu->extint = -1;
 	mutex_init(&vcpu->mutex);
 	rcuwait_init(&vcpu->wait);
 	r = vcpu_alloc_parts(vcpu);

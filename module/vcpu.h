@@ -54,6 +54,7 @@ enum vcpu_request {
 	REQ_TIMER,	     /* the local APIC's timer ran out */
 	REQ_INIT_SIPI,	     /* INIT or SIPI arrived: look at mp_state */
 	REQ_APIC_MAP,	     /* its local APIC answers to other destinations than the map says */
+	REQ_IOAPIC_EOI,	     /* an interrupt of the client's I/O APIC ended: it is to hear of it */
 	REQ_DEAD,	     /* the VM is bugged */
 	REQ_CLOCK,	     /* the guest's kvmclock page is to be written anew */
 	REQ_TSC_CATCH_UP,    /* at each entry: see tsc_catch_up() */
@@ -149,6 +150,7 @@ struct vcpu {
 	struct event event;
 	u8 nmi_pending;	    /* 0, 1, 2 */
 	s16 user_interrupt; /* taken off its controller and not delivered yet: KVM_INTERRUPT's vector; -1: none */
+	s16 extint;	    /* of the client's PIC, waiting for LINT0 to let it in; -1: none. See irq_from_client() */
 
 	u32 id;		    /* APIC id */
 	unsigned int index; /* in vm->vcpus */

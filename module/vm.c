@@ -340,6 +340,7 @@ static struct vm *vm_alloc(void)
 	mutex_init(&vm->lock);
 	vm->mm = current->mm;
 	mmgrab(vm->mm);
+	vm->pic_in_client = true;
 	clock_init(vm);
 	r = memory_init(vm, backend.tables());
 	if (r) {

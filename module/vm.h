@@ -32,6 +32,7 @@ struct vm {
 	struct mutex lock; /* configuration: slots, chips, vCPU creation */
 	struct memory memory;
 	struct irqchip *irqchip;       /* NULL: the interrupt controllers are in user space */
+	bool pic_in_client;	       /* with or without an irqchip: interrupts come by KVM_INTERRUPT, too */
 	struct ioeventfds *ioeventfds; /* NULL: none yet */
 	u64 x2apic_api;		       /* KVM_X2APIC_API_* in force */
 

@@ -79,7 +79,7 @@ void vcpu_reset(struct vcpu *vcpu, bool init)
 	vcpu->shadow = 0;
 	vcpu->event.type = EVENT_NONE;
 	vcpu->nmi_pending = 0;
-	vcpu->user_interrupt = -1;
+	vcpu->user_interrupt = vcpu->extint = -1;
 	vcpu->known = STATE_ALL;
 	vcpu->changed = STATE_ALL;
 	vcpu_request(vcpu, REQ_EVENT);

@@ -15,7 +15,7 @@ static bool is_pit_port(const struct irqchip *chip, u16 port)
 
 static bool is_port(const struct irqchip *chip, u16 port)
 {
-	return chip && (pic_claims(port) || is_pit_port(chip, port));
+	return irqchip_whole(chip) && (pic_claims(port) || is_pit_port(chip, port));
 }
 
 /* Registers are bytes. A wider access to the PIC means nothing; of one to the PIT the lowest byte counts, as in KVM. */
@@ -82,7 +82,7 @@ static bool is_lapic_page(const struct lapic *lapic, u64 gpa)
 bool irq_mmio_read(struct vcpu *vcpu, u64 gpa, unsigned int len, void *data)
 {
 	struct irqchip *chip = vcpu->vm->irqchip;
-	bool is_ioapic = chip && ioapic_claims(&chip->ioapic, gpa);
+	bool is_ioapic = irqchip_whole(chip) && ioapic_claims(&chip->ioapic, gpa);
 
 	if (!chip || (!is_lapic_page(vcpu->lapic, gpa) && !is_ioapic))
 		return false;
@@ -99,7 +99,7 @@ bool irq_mmio_read(struct vcpu *vcpu, u64 gpa, unsigned int len, void *data)
 bool irq_mmio_write(struct vcpu *vcpu, u64 gpa, unsigned int len, const void *data)
 {
 	struct irqchip *chip = vcpu->vm->irqchip;
-	bool is_ioapic = chip && ioapic_claims(&chip->ioapic, gpa);
+	bool is_ioapic = irqchip_whole(chip) && ioapic_claims(&chip->ioapic, gpa);
 
 	if (!chip || (!is_lapic_page(vcpu->lapic, gpa) && !is_ioapic))
 		return false;
@@ -156,7 +156,7 @@ int irqchip_get(struct vm *vm, struct kvm_irqchip *state)
 	unsigned long flags;
 	int error;
 
-	if (!chip)
+	if (!irqchip_whole(chip))
 		return -ENXIO;
 	flags = irqchip_lock(chip);
 	error = get_chip(chip, state);
@@ -170,7 +170,7 @@ int irqchip_set(struct vm *vm, const struct kvm_irqchip *state)
 	unsigned long flags;
 	int error;
 
-	if (!chip)
+	if (!irqchip_whole(chip))
 		return -ENXIO;
 	flags = irqchip_lock(chip);
 	error = set_chip(chip, state);

@@ -185,8 +185,7 @@ int irq_deliver(struct vm *vm, struct vcpu *source, const struct apic_message *m
 
 int irq_deliver_device(struct vm *vm, struct apic_message msg)
 {
-	if (msg.dest == APIC_DEST_BROADCAST_XAPIC && !(vm->x2apic_api & KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK))
-		msg.dest = APIC_DEST_BROADCAST;
+	msg.dest = irq_device_dest(vm, msg.dest);
 	return irq_deliver(vm, NULL, &msg);
 }
 
@@ -227,9 +226,31 @@ void irq_kick_pic_takers(struct vm *vm)
 
 /* -- into the run loop ------------------------------------------------------------------------------------------- */
 
+/* The PIC is here or in the client, never both. */
 static bool pic_waits(struct vcpu *vcpu)
 {
-	return unlikely(pic_output(&vcpu->vm->irqchip->pic)) && lapic_accepts_pic(vcpu->lapic);
+	return unlikely(vcpu->extint >= 0 || pic_output(&vcpu->vm->irqchip->pic)) && lapic_accepts_pic(vcpu->lapic);
+}
+
+bool irq_takes_from_client(struct vcpu *vcpu)
+{
+	if (vcpu->user_interrupt >= 0)
+		return false;
+	return !vcpu->lapic || (vcpu->extint < 0 && lapic_accepts_pic(vcpu->lapic));
+}
+
+int irq_from_client(struct vcpu *vcpu, u8 vector)
+{
+	if (!vcpu->vm->pic_in_client)
+		return -ENXIO;
+	if (vcpu->lapic && vcpu->extint >= 0)
+		return -EEXIST;
+	if (vcpu->lapic)
+		vcpu->extint = vector;
+	else
+		vcpu->user_interrupt = vector;
+	vcpu_request(vcpu, REQ_EVENT);
+	return 0;
 }
 
 bool irq_waits(struct vcpu *vcpu)
@@ -251,11 +272,11 @@ static int take_from_pic(struct irqchip *chip)
 	return vector;
 }
 
-static int take_user_interrupt(struct vcpu *vcpu)
+static int take_once(s16 *interrupt)
 {
-	int vector = vcpu->user_interrupt;
+	int vector = *interrupt;
 
-	vcpu->user_interrupt = -1;
+	*interrupt = -1;
 	return vector;
 }
 
@@ -264,8 +285,8 @@ int irq_take(struct vcpu *vcpu)
 	int vector = -1;
 
 	if (!vcpu->lapic || unlikely(vcpu->user_interrupt >= 0))
-		return take_user_interrupt(vcpu);
+		return take_once(&vcpu->user_interrupt);
 	if (pic_waits(vcpu))
-		vector = take_from_pic(vcpu->vm->irqchip);
+		vector = vcpu->extint >= 0 ? take_once(&vcpu->extint) : take_from_pic(vcpu->vm->irqchip);
 	return vector >= 0 ? vector : vcpu_lapic_take(vcpu);
 }

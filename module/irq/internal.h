@@ -58,6 +58,8 @@ struct destinations {
 /**
  * struct irqchip - the interrupt controllers that the vCPUs of a VM share
  * @vm: whose they are
+ * @split: I/O APIC, PIC and PIT are in the client, and their models here unused; never changed
+ * @client_pins: with @split: so many GSIs from 0 on are the pins of the client's I/O APICs
  * @lock: of the members up to @eoi_exits_seq
  * @has_pit: the client made a PIT; never reset
  * @has_speaker: port 0x61 is the PIT's
@@ -79,6 +81,8 @@ struct destinations {
  */
 struct irqchip {
 	struct vm *vm;
+	bool split;
+	u32 client_pins;
 
 	raw_spinlock_t lock;
 	struct ioapic ioapic;
@@ -113,6 +117,7 @@ struct irqchip {
  * @timer: runs when the guest's timer does
  * @tsc_deadline: what @timer stands for in TSC-deadline mode; 0: it stands for a time
  * @eoi_exits_seq: the irqchip's when the EOI-exit bitmap was made
+ * @ended: the vector that REQ_IOAPIC_EOI is about
  */
 struct vcpu_lapic {
 	struct lapic lapic;
@@ -120,6 +125,7 @@ struct vcpu_lapic {
 	struct hrtimer timer;
 	u64 tsc_deadline;
 	u32 eoi_exits_seq;
+	u8 ended;
 };
 
 /* irqchip.c */
@@ -127,6 +133,12 @@ struct vcpu_lapic {
 static inline struct irqchip *vm_irqchip(const struct vm *vm)
 {
 	return smp_load_acquire(&vm->irqchip);
+}
+
+/* Whether the controllers that the vCPUs share are here, too. */
+static inline bool irqchip_whole(const struct irqchip *chip)
+{
+	return chip && !chip->split;
 }
 
 static inline bool irqchip_has_pit(const struct irqchip *chip)
@@ -159,7 +171,15 @@ u32 irqchip_acked_pins(struct irqchip *chip);
  */
 int irq_deliver(struct vm *vm, struct vcpu *source, const struct apic_message *msg);
 
-/* The same for a message with a destination as the client writes it, for which 0xff may mean x2APICs as well. */
+/* In a destination as the client and I/O APICs write it 0xff may mean x2APICs as well. */
+static inline u32 irq_device_dest(const struct vm *vm, u32 dest)
+{
+	bool quirk = !(READ_ONCE(vm->x2apic_api) & KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK);
+
+	return quirk && dest == APIC_DEST_BROADCAST_XAPIC ? APIC_DEST_BROADCAST : dest;
+}
+
+/* irq_deliver() of a message with such a destination. */
 int irq_deliver_device(struct vm *vm, struct apic_message msg);
 
 /* A tick of the PIT to all whose LINT0 is in NMI mode: what watchdogs in guests count on. Any context. */
@@ -217,6 +237,9 @@ int routing_pic_gsi(struct irqchip *chip, unsigned int line);
 
 /* The I/O APIC's pin that a GSI is routed to, as a bit, or 0. Any context. */
 u32 routing_ioapic_pins(struct irqchip *chip, u32 gsi);
+
+/* With the split model: adds the vectors of level-triggered routes to @lapic, whose EOI the client waits for. */
+void routing_eoi_exits(struct irqchip *chip, const struct lapic *lapic, u32 bitmap[8]);
 
 int routing_create(struct irqchip *chip);
 void routing_destroy(struct irqchip *chip);

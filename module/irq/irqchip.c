@@ -180,17 +180,18 @@ static enum hrtimer_restart deferred_timer_function(struct hrtimer *timer)
 
 /* -- lifetime; vm->lock held, or nobody else there any more ------------------------------------------------------ */
 
-static struct irqchip *irqchip_alloc(struct vm *vm)
+static struct irqchip *irqchip_alloc(struct vm *vm, bool split)
 {
 	struct irqchip *chip = kzalloc(sizeof(*chip), GFP_KERNEL_ACCOUNT);
 
 	if (!chip)
 		return NULL;
+	chip->vm = vm;
+	chip->split = split;
 	if (init_srcu_struct(&chip->srcu))
 		goto free_chip;
 	if (routing_create(chip))
 		goto free_srcu;
-	chip->vm = vm;
 	mutex_init(&chip->config_lock);
 	irqfds_init(chip);
 	raw_spin_lock_init(&chip->lock);
@@ -216,10 +217,28 @@ int irqchip_create(struct vm *vm)
 		return -EEXIST;
 	if (vm_nr_vcpus(vm))
 		return -EINVAL;
-	chip = irqchip_alloc(vm);
+	chip = irqchip_alloc(vm, false);
 	if (!chip)
 		return -ENOMEM;
+	vm->pic_in_client = false;
 	/* Pairs with vm_irqchip(): others look at it without the lock. */
+	smp_store_release(&vm->irqchip, chip);
+	return 0;
+}
+
+int irqchip_create_split(struct vm *vm, const u64 args[4])
+{
+	struct irqchip *chip;
+
+	if (args[0] > IRQ_MAX_ROUTES)
+		return -EINVAL;
+	if (vm->irqchip || vm_nr_vcpus(vm))
+		return -EEXIST;
+	chip = irqchip_alloc(vm, true);
+	if (!chip)
+		return -ENOMEM;
+	chip->client_pins = args[0];
+	/* As in irqchip_create(). */
 	smp_store_release(&vm->irqchip, chip);
 	return 0;
 }
@@ -229,7 +248,7 @@ int irqchip_create_pit(struct vm *vm, u32 flags)
 	struct irqchip *chip = vm->irqchip;
 	unsigned long irqflags;
 
-	if (!chip)
+	if (!irqchip_whole(chip))
 		return -ENOENT;
 	if (chip->has_pit)
 		return -EEXIST;

@@ -2,7 +2,8 @@
 /*
  * The interrupt controllers of a VM: the kernel's side of the models in lapic.c, ioapic.c, pic.c, pit.c: locks, host
  * timers, delivery to vCPUs; and how the run loop asks for interrupts. With vm->irqchip NULL the controllers are in the
- * client, and the only source is KVM_INTERRUPT.
+ * client, and the only source is KVM_INTERRUPT. In between is the split model: local APICs and routes are here, I/O APIC,
+ * PIC and PIT in the client.
  */
 #ifndef PITH_IRQCHIP_H
 #define PITH_IRQCHIP_H
@@ -24,6 +25,15 @@ int irq_take(struct vcpu *vcpu);
 
 /** irq_timer_expired - the host timer of the local APIC ran out (REQ_TIMER) */
 void irq_timer_expired(struct vcpu *vcpu);
+
+/** irq_takes_from_client - there is room for an interrupt by KVM_INTERRUPT, and the local APIC, if one is here, lets it through */
+bool irq_takes_from_client(struct vcpu *vcpu);
+
+/** irq_from_client - KVM_INTERRUPT: 0, -ENXIO (the PIC is here), -EEXIST (one waits already) */
+int irq_from_client(struct vcpu *vcpu, u8 vector);
+
+/** irq_ended - the vector whose end the client is to hear of (REQ_IOAPIC_EOI) */
+u8 irq_ended(const struct vcpu *vcpu);
 
 u64 irq_get_cr8(struct vcpu *vcpu);
 void irq_set_cr8(struct vcpu *vcpu, u64 cr8);
@@ -59,7 +69,8 @@ int irq_msr_write(struct vcpu *vcpu, u32 index, u64 value, bool host);
 
 /** irqchip_create - KVM_CREATE_IRQCHIP; vm->lock held. 0, -EEXIST, -EINVAL (vCPUs are there already), -ENOMEM. */
 int irqchip_create(struct vm *vm);
-int irqchip_create_pit(struct vm *vm, u32 flags); /* KVM_CREATE_PIT2; vm->lock held */
+int irqchip_create_split(struct vm *vm, const u64 args[4]); /* KVM_CAP_SPLIT_IRQCHIP; the same, but -EEXIST for both */
+int irqchip_create_pit(struct vm *vm, u32 flags);	    /* KVM_CREATE_PIT2; vm->lock held */
 
 /**
  * irqchip_destroy - the chips go, and their host timers. After eventfds_destroy(): irqfds drive their pins. Before the

@@ -340,7 +340,10 @@ int irqfd(struct vm *vm, const struct kvm_irqfd *args)
 		return -EINVAL;
 	if (args->flags & KVM_IRQFD_FLAG_DEASSIGN)
 		return deassign(chip, args);
-	return chip ? assign(chip, args) : -EINVAL;
+	/* The I/O APIC says when a line is to be sampled again. */
+	if (!chip || (chip->split && args->flags & KVM_IRQFD_FLAG_RESAMPLE))
+		return -EINVAL;
+	return assign(chip, args);
 }
 
 /* -- lifetime ---------------------------------------------------------------------------------------------------- */

@@ -128,6 +128,24 @@ static int send_msi(struct vm *vm, u32 address_lo, u32 address_hi, u32 data)
 	return irq_deliver_device(vm, msi_message(vm, address_lo, address_hi, data));
 }
 
+void routing_eoi_exits(struct irqchip *chip, const struct lapic *lapic, u32 bitmap[8])
+{
+	int idx = srcu_read_lock(&chip->srcu);
+	const struct routing *routing = routing_of(chip);
+	u32 gsi, nr = min(chip->client_pins, routing->nr);
+
+	for (gsi = 0; gsi < nr; gsi++) {
+		const struct route *route = &routing->routes[gsi];
+		struct apic_message msg =
+			msi_message(chip->vm, route->msi.address_lo, route->msi.address_hi, route->msi.data);
+
+		if (route->type == KVM_IRQ_ROUTING_MSI && msg.trig_mode == APIC_TRIGGER_LEVEL &&
+		    lapic_matches(lapic, irq_device_dest(chip->vm, msg.dest), msg.dest_mode))
+			bitmap[msg.vector >> 5] |= BIT(msg.vector & 31);
+	}
+	srcu_read_unlock(&chip->srcu, idx);
+}
+
 int irq_signal_msi(struct vm *vm, const struct kvm_msi *msi)
 {
 	if (!vm_irqchip(vm) || msi->flags & ~KVM_MSI_VALID_DEVID)
@@ -270,13 +288,14 @@ static int add_msi(struct vm *vm, struct routing *routing, u32 gsi, const struct
 	return 0;
 }
 
+/* In the split model there are no pins. */
 static int add_route(struct vm *vm, struct routing *routing, const struct kvm_irq_routing_entry *entry)
 {
 	u32 gsi = array_index_nospec(entry->gsi, routing->nr);
 
 	switch (entry->type) {
 	case KVM_IRQ_ROUTING_IRQCHIP:
-		if (entry->flags)
+		if (entry->flags || vm->irqchip->split)
 			return -EINVAL;
 		return add_pin(routing, gsi, entry->u.irqchip.irqchip, entry->u.irqchip.pin);
 	case KVM_IRQ_ROUTING_MSI:
@@ -335,15 +354,15 @@ int irq_set_routing(struct vm *vm, const struct kvm_irq_routing_entry *entries, 
 	return 0;
 }
 
-/* As KVM has it: GSIs 0 to 15 at pins of both, the rest at the I/O APIC's; clients that want pin 2 for GSI 0 say so. */
+/* As KVM has it: no routes in the split model, else GSIs 0 to 15 at pins of both, the rest at the I/O APIC's; clients that want pin 2 for GSI 0 say so. */
 int routing_create(struct irqchip *chip)
 {
-	struct routing *routing = routing_alloc(IOAPIC_PINS);
-	u32 gsi;
+	u32 gsi, pins = chip->split ? 0 : IOAPIC_PINS;
+	struct routing *routing = routing_alloc(pins);
 
 	if (!routing)
 		return -ENOMEM;
-	for (gsi = 0; gsi < IOAPIC_PINS; gsi++) {
+	for (gsi = 0; gsi < pins; gsi++) {
 		add_pin(routing, gsi, KVM_IRQCHIP_IOAPIC, gsi);
 		if (gsi < PIC_LINES)
 			add_pin(routing, gsi, gsi / 8 ? KVM_IRQCHIP_PIC_SLAVE : KVM_IRQCHIP_PIC_MASTER, gsi % 8);

@@ -22,11 +22,55 @@ static void send(void *ctx, const struct apic_message *msg)
 	irq_deliver(vcpu->vm, vcpu, msg);
 }
 
+static void update_eoi_exits(struct vcpu_lapic *v)
+{
+	struct irqchip *chip = v->vcpu->vm->irqchip;
+	u32 bitmap[8] = {};
+	unsigned long flags;
+
+	flags = irqchip_lock(chip);
+	v->eoi_exits_seq = chip->eoi_exits_seq;
+	if (chip->split)
+		routing_eoi_exits(chip, &v->lapic, bitmap);
+	else
+		ioapic_eoi_exits(&chip->ioapic, &v->lapic, irqchip_acked_pins(chip), bitmap);
+	irqchip_unlock(chip, flags);
+	lapic_set_eoi_exits(&v->lapic, bitmap);
+}
+
+static void refresh_eoi_exits(struct vcpu_lapic *v)
+{
+	if (unlikely(v->eoi_exits_seq != READ_ONCE(v->vcpu->vm->irqchip->eoi_exits_seq)))
+		update_eoi_exits(v);
+}
+
+/* The client's I/O APIC hears of the interrupts that may have come from it. */
+static void eoi_to_client(struct vcpu *vcpu, u8 vector)
+{
+	struct vcpu_lapic *v = vcpu_lapic(vcpu);
+
+	refresh_eoi_exits(v);
+	if (!(v->lapic.eoi_exit[vector >> 5] >> (vector & 31) & 1))
+		return;
+	v->ended = vector;
+	vcpu_request(vcpu, REQ_IOAPIC_EOI);
+}
+
+u8 irq_ended(const struct vcpu *vcpu)
+{
+	return vcpu_lapic(vcpu)->ended;
+}
+
 static void eoi(void *ctx, u8 vector, enum apic_trig_mode trigger)
 {
 	struct irqchip *chip = ((struct vcpu *)ctx)->vm->irqchip;
-	unsigned long flags = irqchip_lock(chip);
+	unsigned long flags;
 
+	if (chip->split) {
+		eoi_to_client(ctx, vector);
+		return;
+	}
+	flags = irqchip_lock(chip);
 	ioapic_eoi(&chip->ioapic, vector, trigger);
 	irqchip_unlock(chip, flags);
 }
@@ -92,26 +136,12 @@ static const struct lapic_ops lapic_ops = {
 	.dest_changed = dest_changed,
 };
 
-static void update_eoi_exits(struct vcpu_lapic *v)
-{
-	struct irqchip *chip = v->vcpu->vm->irqchip;
-	u32 bitmap[8] = {};
-	unsigned long flags;
-
-	flags = irqchip_lock(chip);
-	v->eoi_exits_seq = chip->eoi_exits_seq;
-	ioapic_eoi_exits(&chip->ioapic, &v->lapic, irqchip_acked_pins(chip), bitmap);
-	irqchip_unlock(chip, flags);
-	lapic_set_eoi_exits(&v->lapic, bitmap);
-}
-
 /* An interrupt is taken before it ends: soon enough to bring the EOI-exit bitmap up to date. */
 int vcpu_lapic_take(struct vcpu *vcpu)
 {
 	struct vcpu_lapic *v = vcpu_lapic(vcpu);
 
-	if (unlikely(v->eoi_exits_seq != READ_ONCE(vcpu->vm->irqchip->eoi_exits_seq)))
-		update_eoi_exits(v);
+	refresh_eoi_exits(v);
 	return lapic_ack(&v->lapic);
 }
 
@@ -216,13 +246,19 @@ int irq_msr_write(struct vcpu *vcpu, u32 index, u64 value, bool host)
 
 /* -- lifetime and state ------------------------------------------------------------------------------------------ */
 
-/* The I/O APIC is the 82093AA, which has no EOI register: directed EOI would leave its interrupts without an end. */
+/*
+ * The I/O APIC here is the 82093AA, which has no EOI register: directed EOI would leave its interrupts without an end.
+ * The client's may have one, and guests look at its version.
+ */
 static struct lapic_config config_of(struct vcpu *vcpu)
 {
+	bool x2apic = guest_has_x2apic(vcpu);
+
 	return (struct lapic_config){
 		.base_reserved = above_maxphyaddr(vcpu),
-		.x2apic = guest_has_x2apic(vcpu),
+		.x2apic = x2apic,
 		.tsc_deadline = guest_has_tsc_deadline(vcpu),
+		.directed_eoi = x2apic && vcpu->vm->irqchip->split,
 		.cmci = vcpu->msr.mcg_cap & MCG_CMCI_P,
 		.bsp = vcpu->id == vcpu->vm->boot_vcpu_id,
 		.virtual_wire = true,

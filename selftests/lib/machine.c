@@ -240,6 +240,7 @@ struct machine machine_create(unsigned int nr_vcpus, unsigned int with)
 {
 	struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };
 	struct machine m = { .device = open(device_path, O_RDWR | O_CLOEXEC) };
+	struct kvm_enable_cap split = { .cap = KVM_CAP_SPLIT_IRQCHIP, .args = { 24 } };
 	unsigned int i;
 
 	if (m.device < 0)
@@ -251,11 +252,13 @@ struct machine machine_create(unsigned int nr_vcpus, unsigned int with)
 	add_memory(m.vm);
 	if (with & WITH_CHIPS && ioctl(m.vm, KVM_CREATE_IRQCHIP, 0))
 		die("KVM_CREATE_IRQCHIP");
+	if (with & WITH_SPLIT && ioctl(m.vm, KVM_ENABLE_CAP, &split))
+		die("KVM_CAP_SPLIT_IRQCHIP");
 	if (with & WITH_PIT && ioctl(m.vm, KVM_CREATE_PIT2, &pit))
 		die("KVM_CREATE_PIT2");
 	for (i = 0; i < nr_vcpus; i++)
 		add_vcpu(&m, i);
-	no_apic = !(with & WITH_CHIPS);
+	no_apic = !(with & (WITH_CHIPS | WITH_SPLIT));
 	return m;
 }
 

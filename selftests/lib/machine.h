@@ -140,6 +140,7 @@ struct machine {
 /* What a machine has in the kernel. */
 #define WITH_CHIPS 1
 #define WITH_PIT 2
+#define WITH_SPLIT 4 /* local APICs and routes only; the client's I/O APIC has 24 pins */
 
 /* Guest-physical 0. */
 #define LOW_MEMORY_SIZE 0x10000
