@@ -85,11 +85,12 @@ static enum next exit_in(struct vcpu *vcpu)
 	return ask_client(vcpu, true, 1);
 }
 
-/* A write that the module answers by itself. */
+/* A write that needs no exit to the client. */
 static bool out_inside(struct vcpu *vcpu, u32 value)
 {
 	return irq_pio_write(vcpu, vcpu->pio.port, vcpu->pio.size, value) ||
-	       ioeventfd_write(vcpu->vm, true, vcpu->pio.port, vcpu->pio.size, value);
+	       ioeventfd_write(vcpu->vm, true, vcpu->pio.port, vcpu->pio.size, value) ||
+	       coalesced_write(&vcpu->vm->coalesced, true, vcpu->pio.port, vcpu->pio.size, &value);
 }
 
 static enum next exit_out(struct vcpu *vcpu)

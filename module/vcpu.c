@@ -323,7 +323,10 @@ static vm_fault_t vcpu_fault(struct vm_fault *vmf)
 
 	if (vmf->pgoff >= VCPU_MMAP_PAGES)
 		return VM_FAULT_SIGBUS;
-	vmf->page = virt_to_page((void *)vcpu->run + vmf->pgoff * PAGE_SIZE);
+	if (vmf->pgoff == KVM_COALESCED_MMIO_PAGE_OFFSET)
+		vmf->page = virt_to_page(vcpu->vm->coalesced.ring);
+	else
+		vmf->page = virt_to_page((void *)vcpu->run + vmf->pgoff * PAGE_SIZE);
 	get_page(vmf->page);
 	return 0;
 }
@@ -370,7 +373,7 @@ static int vcpu_alloc_parts(struct vcpu *vcpu)
 {
 	int r;
 
-	vcpu->run = alloc_pages_exact(VCPU_MMAP_PAGES * PAGE_SIZE, GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	vcpu->run = alloc_pages_exact(VCPU_RUN_PAGES * PAGE_SIZE, GFP_KERNEL_ACCOUNT | __GFP_ZERO);
 	if (!vcpu->run)
 		return -ENOMEM;
 	r = fpu_create(vcpu);
@@ -388,7 +391,7 @@ free_irq:
 free_fpu:
 	fpu_destroy(vcpu);
 free_run:
-	free_pages_exact(vcpu->run, VCPU_MMAP_PAGES * PAGE_SIZE);
+	free_pages_exact(vcpu->run, VCPU_RUN_PAGES * PAGE_SIZE);
 	return r;
 }
 
@@ -429,7 +432,7 @@ void vcpu_destroy(struct vcpu *vcpu)
 	backend.vcpu_destroy(vcpu);
 	irq_vcpu_destroy(vcpu);
 	fpu_destroy(vcpu);
-	free_pages_exact(vcpu->run, VCPU_MMAP_PAGES * PAGE_SIZE);
+	free_pages_exact(vcpu->run, VCPU_RUN_PAGES * PAGE_SIZE);
 	kvfree(vcpu->cpuid);
 	kfree(vcpu);
 }

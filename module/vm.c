@@ -273,6 +273,16 @@ static long vm_ioctl_get_tsc_khz(void *object, void *arg)
 	return READ_ONCE(((struct vm *)object)->clock.tsc_khz);
 }
 
+static long vm_ioctl_register_coalesced(void *object, void *arg)
+{
+	return coalesced_register(object, arg);
+}
+
+static long vm_ioctl_unregister_coalesced(void *object, void *arg)
+{
+	return coalesced_unregister(object, arg);
+}
+
 #define ROW(number, handler, argument, meaning) { number, argument, vm_ioctl_##handler },
 static const struct ioctl_row vm_ioctls[] = { PITH_VM_IOCTLS(ROW) };
 #undef ROW
@@ -299,6 +309,7 @@ static void vm_destroy(struct vm *vm)
 	memory_destroy(vm);
 	for (i = 0; i < vm->nr_vcpus; i++)
 		vcpu_destroy(vm->vcpus[i]);
+	coalesced_destroy(&vm->coalesced);
 	mmdrop(vm->mm);
 	kfree(vm);
 }
@@ -342,13 +353,19 @@ static struct vm *vm_alloc(void)
 	mmgrab(vm->mm);
 	vm->pic_in_client = true;
 	clock_init(vm);
+	r = coalesced_create(&vm->coalesced);
+	if (r)
+		goto free_vm;
 	r = memory_init(vm, backend.tables());
-	if (r) {
-		mmdrop(vm->mm);
-		kfree(vm);
-		return ERR_PTR(r);
-	}
+	if (r)
+		goto free_coalesced;
 	return vm;
+free_coalesced:
+	coalesced_destroy(&vm->coalesced);
+free_vm:
+	mmdrop(vm->mm);
+	kfree(vm);
+	return ERR_PTR(r);
 }
 
 /**

@@ -13,6 +13,7 @@
 #include <linux/types.h>
 
 #include "cpu/clock.h"
+#include "coalesced.h"
 #include "memory/memory.h"
 
 struct vcpu;
@@ -34,7 +35,8 @@ struct vm {
 	struct irqchip *irqchip;       /* NULL: the interrupt controllers are in user space */
 	bool pic_in_client;	       /* with or without an irqchip: interrupts come by KVM_INTERRUPT, too */
 	struct ioeventfds *ioeventfds; /* NULL: none yet */
-	u64 x2apic_api;		       /* KVM_X2APIC_API_* in force */
+	struct coalesced coalesced;
+	u64 x2apic_api; /* KVM_X2APIC_API_* in force */
 
 	unsigned int nr_vcpus;
 	u32 boot_vcpu_id;

@@ -117,6 +117,7 @@ static void every_ioctl(void)
 		BYTES(KVM_IRQFD, struct kvm_irqfd, .fd = eventfd(0, 0), .gsi = 5),
 		BYTES(KVM_IOEVENTFD, struct kvm_ioeventfd, .addr = 0x510, .len = 1, .fd = eventfd(0, 0),
 		      .flags = KVM_IOEVENTFD_FLAG_PIO),
+		BYTES(KVM_REGISTER_COALESCED_MMIO, struct kvm_coalesced_mmio_zone, .addr = FREE_GPA, .size = PAGE),
 		PLAIN(KVM_RUN, 0, EINTR), /* immediate_exit is set */
 		BYTES(KVM_GET_MSRS, struct one_msr, .head.nmsrs = 1, .entry.index = MSR_STAR),
 		BYTES(KVM_SET_CPUID2, struct kvm_cpuid2, .nent = 0),
@@ -194,6 +195,8 @@ static void capabilities(void)
 		CAP(IRQ_INJECT_STATUS, VM, KVM_IRQ_LINE_STATUS),
 		CAP(IRQFD, VM, KVM_IRQFD),
 		CAP(IOEVENTFD, VM, KVM_IOEVENTFD),
+		CAP(COALESCED_MMIO, VM, KVM_REGISTER_COALESCED_MMIO),
+		CAP(COALESCED_PIO, VM, KVM_UNREGISTER_COALESCED_MMIO),
 		CAP(PIT2, VM, KVM_CREATE_PIT2),
 		CAP(PIT_STATE2, VM, KVM_GET_PIT2),
 		CAP(REINJECT_CONTROL, VM, KVM_REINJECT_CONTROL),

@@ -49,7 +49,10 @@
 	ROW(KVM_SET_TSC_KHZ, set_tsc_khz, RAW, "the TSC frequency that new vCPUs get")                          \
 	ROW(KVM_GET_TSC_KHZ, get_tsc_khz, RAW, "the reverse")                                                   \
 	ROW(KVM_IRQFD, irqfd, STRUCT, "a GSI that an eventfd drives")                                           \
-	ROW(KVM_IOEVENTFD, ioeventfd, STRUCT, "an eventfd that a guest's write signals")
+	ROW(KVM_IOEVENTFD, ioeventfd, STRUCT, "an eventfd that a guest's write signals")                        \
+	ROW(KVM_REGISTER_COALESCED_MMIO, register_coalesced, STRUCT,                                            \
+	    "a zone whose writes go into the ring of coalesced writes")                                         \
+	ROW(KVM_UNREGISTER_COALESCED_MMIO, unregister_coalesced, STRUCT, "the reverse")
 
 #define PITH_VCPU_IOCTLS(ROW)                                                                         \
 	ROW(KVM_RUN, run, RAW, "runs the guest until it needs the client")                            \
