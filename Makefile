@@ -32,6 +32,14 @@ prepare:
 test:
 	$(Q)selftests/run $(TESTS)
 
+# The fuzzers of `make test`, for longer: so many steps of each, random from the clock on, or from SEED.
+fuzzers := irq_fuzz insn_fuzz insn_execute_fuzz
+COUNT ?= 10000000
+SEED ?= $(shell date +%s)
+fuzz:
+	$(Q)$(MAKE) -s -C selftests/unit O=$(CURDIR)/build/tests/unit $(fuzzers:%=$(CURDIR)/build/tests/unit/%)
+	$(Q)for fuzzer in $(fuzzers); do build/tests/unit/$$fuzzer $(COUNT) $(SEED) || exit 1; done
+
 demo: prepare
 	$(Q)$(MAKE) -s all
 	$(Q)selftests/demo
@@ -52,7 +60,8 @@ help:
 	@echo 'make          module/pith.ko and userspace/pith (KDIR= chooses the kernel)'
 	@echo 'make demo     a guest boots from its disk, in the lab (VENDOR=amd|intel, CPU=model)'
 	@echo 'make test     everything that shows that pith works (VENDOR=amd|intel, TESTS="program...")'
+	@echo 'make fuzz     the fuzzers, for longer (COUNT=steps, SEED=number)'
 	@echo 'make bench    the same guest on pith and on stock KVM, side by side'
 	@echo 'make check    style and static analysis'
 
-.PHONY: all module userspace prepare test demo bench check clean help
+.PHONY: all module userspace prepare test fuzz demo bench check clean help
