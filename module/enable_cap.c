@@ -17,6 +17,7 @@ static const struct {
 } capabilities[] = {
 	{ KVM_CAP_SPLIT_IRQCHIP, irqchip_create_split },
 	{ KVM_CAP_X2APIC_API, irq_x2apic_api },
+	{ KVM_CAP_MAX_VCPU_ID, vm_limit_vcpu_ids },
 };
 
 int vm_enable_cap(struct vm *vm, const struct kvm_enable_cap *cap)

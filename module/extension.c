@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The capabilities that KVM_CHECK_EXTENSION promises. What is not in the table is not there. */
+#include <linux/cpumask.h>
 #include <linux/kernel.h>
 #include <linux/kvm.h>
 
@@ -18,7 +19,6 @@ static const struct {
 	{ KVM_CAP_USER_MEMORY, 1 },
 	{ KVM_CAP_SET_TSS_ADDR, 1 },
 	{ KVM_CAP_EXT_CPUID, 1 },
-	{ KVM_CAP_NR_VCPUS, VM_MAX_VCPUS },
 	{ KVM_CAP_MAX_VCPUS, VM_MAX_VCPUS },
 	{ KVM_CAP_MAX_VCPU_ID, VM_MAX_VCPU_IDS },
 	{ KVM_CAP_NR_MEMSLOTS, MEMORY_MAX_SLOTS },
@@ -70,6 +70,9 @@ int extension_value(unsigned long extension)
 
 	if (extension == KVM_CAP_TSC_CONTROL || extension == KVM_CAP_VM_TSC_CONTROL)
 		return backend.tsc_ratio_bits != 0;
+	/* What is recommended: more vCPUs than CPUs wait for each other. */
+	if (extension == KVM_CAP_NR_VCPUS)
+		return min_t(unsigned int, num_online_cpus(), VM_MAX_VCPUS);
 	for (i = 0; i < ARRAY_SIZE(extensions); i++)
 		if (extensions[i].extension == extension)
 			return extensions[i].value;

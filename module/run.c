@@ -320,11 +320,11 @@ static enum next vcpu_halt(struct vcpu *vcpu)
 	return NEXT_ENTER;
 }
 
-/* INIT and SIPI that came since. Source: SDM, "MP Initialization Protocol Algorithm for MP Systems". */
-static void answer_init_sipi(struct vcpu *vcpu)
+/* Source: SDM, "MP Initialization Protocol Algorithm for MP Systems". */
+void vcpu_answer_init_sipi(struct vcpu *vcpu)
 {
-	clear_bit(REQ_INIT_SIPI, &vcpu->requests);
-	smp_mb__after_atomic();
+	if (!vcpu_take_request(vcpu, REQ_INIT_SIPI))
+		return;
 	if (test_and_clear_bit(PENDING_INIT, &vcpu->pending_init_sipi)) {
 		vcpu_reset(vcpu, true);
 		vcpu->mp_state =
@@ -344,8 +344,7 @@ static enum next vcpu_housekeeping(struct vcpu *vcpu)
 		vcpu->run->exit_reason = KVM_EXIT_INTR;
 		return -EINTR;
 	}
-	if (test_bit(REQ_INIT_SIPI, &vcpu->requests))
-		answer_init_sipi(vcpu);
+	vcpu_answer_init_sipi(vcpu);
 	if (vcpu_take_request(vcpu, REQ_CLOCK))
 		clock_update(vcpu);
 	if (vcpu_take_request(vcpu, REQ_APIC_MAP))

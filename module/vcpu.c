@@ -178,6 +178,7 @@ static long vcpu_ioctl_get_mp_state(void *object, void *arg)
 {
 	struct vcpu *vcpu = object;
 
+	vcpu_answer_init_sipi(vcpu);
 	((struct kvm_mp_state *)arg)->mp_state = vcpu->mp_state;
 	return 0;
 }

@@ -217,6 +217,9 @@ int run_setup(void);
 void run_teardown(void);
 int vcpu_run(struct vcpu *vcpu);
 
+/** vcpu_answer_init_sipi - does what INIT and SIPI that came since ask for. Own context, outside of a slice. */
+void vcpu_answer_init_sipi(struct vcpu *vcpu);
+
 /**
  * vcpu_kick - makes a vCPU look at its requests: wakes it when it sleeps, and when it is in guest mode sends the one
  * IPI that makes it exit. Context: any.

@@ -45,6 +45,14 @@ struct vcpu *vm_vcpu_by_id(struct vm *vm, u32 id)
 	return NULL;
 }
 
+int vm_limit_vcpu_ids(struct vm *vm, const u64 args[4])
+{
+	if (args[0] > VM_MAX_VCPU_IDS || (vm->max_vcpu_ids && vm->max_vcpu_ids != args[0]))
+		return -EINVAL;
+	vm->max_vcpu_ids = args[0];
+	return 0;
+}
+
 /* Publishes a vCPU, then its file: who has the number can rely on the vCPU being in the list. */
 static long vm_add_vcpu(struct vm *vm, struct vcpu *vcpu)
 {
@@ -72,7 +80,9 @@ static long vm_create_vcpu_locked(struct vm *vm, u32 id)
 	struct vcpu *vcpu;
 	long fd;
 
-	if (vm->nr_vcpus >= VM_MAX_VCPUS)
+	if (!vm->max_vcpu_ids)
+		vm->max_vcpu_ids = VM_MAX_VCPU_IDS;
+	if (vm->nr_vcpus >= VM_MAX_VCPUS || id >= vm->max_vcpu_ids)
 		return -EINVAL;
 	if (vm_vcpu_by_id(vm, id))
 		return -EEXIST;
@@ -311,6 +321,7 @@ static void vm_destroy(struct vm *vm)
 		vcpu_destroy(vm->vcpus[i]);
 	coalesced_destroy(&vm->coalesced);
 	mmdrop(vm->mm);
+	kvfree(vm->vcpus);
 	kfree(vm);
 }
 
@@ -347,6 +358,11 @@ static struct vm *vm_alloc(void)
 
 	if (!vm)
 		return ERR_PTR(-ENOMEM);
+	vm->vcpus = kvcalloc(VM_MAX_VCPUS, sizeof(*vm->vcpus), GFP_KERNEL_ACCOUNT);
+	if (!vm->vcpus) {
+		kfree(vm);
+		return ERR_PTR(-ENOMEM);
+	}
 	refcount_set(&vm->users, 1);
 	mutex_init(&vm->lock);
 	vm->mm = current->mm;
@@ -364,6 +380,7 @@ free_coalesced:
 	coalesced_destroy(&vm->coalesced);
 free_vm:
 	mmdrop(vm->mm);
+	kvfree(vm->vcpus);
 	kfree(vm);
 	return ERR_PTR(r);
 }

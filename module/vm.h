@@ -20,8 +20,8 @@ struct vcpu;
 struct irqchip;
 struct ioeventfds;
 
-#define VM_MAX_VCPUS 255
-#define VM_MAX_VCPU_IDS 1024
+#define VM_MAX_VCPUS 1024
+#define VM_MAX_VCPU_IDS 4096
 
 /*
  * lock orders: vm->lock, then vcpu->mutex, then clock.lock, then memory locks, then irqchip locks. vcpus[] only grows while the VM lives:
@@ -40,7 +40,8 @@ struct vm {
 
 	unsigned int nr_vcpus;
 	u32 boot_vcpu_id;
-	struct vcpu *vcpus[VM_MAX_VCPUS];
+	u32 max_vcpu_ids; /* ids are below it; 0: not decided yet */
+	struct vcpu **vcpus;
 
 	bool bugged; /* an invariant broke: every ioctl answers -EIO */
 	struct vm_clock clock;
@@ -70,6 +71,9 @@ static inline unsigned int vm_nr_vcpus(const struct vm *vm)
 }
 
 #define vm_for_each_vcpu(vm, vcpu, i) for ((i) = 0; (i) < vm_nr_vcpus(vm) && ((vcpu) = (vm)->vcpus[i]); (i)++)
+
+/* KVM_CAP_MAX_VCPU_ID: args[0] is one more than the highest id; vm->lock held. Once, and before there are vCPUs. */
+int vm_limit_vcpu_ids(struct vm *vm, const u64 args[4]);
 
 struct vcpu *vm_vcpu_by_id(struct vm *vm, u32 id);
 

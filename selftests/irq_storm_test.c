@@ -15,6 +15,7 @@
 
 #include "machine.h"
 
+#define NR_VCPUS 2
 #define NR_EVENTFDS 16
 #define NR_GSIS 40
 #define NOTIFY_PORT 0x510
@@ -236,11 +237,11 @@ static void storm(u64 seed)
 	pthread_t thread;
 	u64 i;
 
-	machine = machine_create(MACHINE_VCPUS, WITH_CHIPS | WITH_PIT);
+	machine = machine_create(NR_VCPUS, WITH_CHIPS | WITH_PIT);
 	x2apic = seed % 2;
 	for (i = 0; i < NR_EVENTFDS; i++)
 		eventfds[i] = eventfd(0, EFD_NONBLOCK);
-	for (i = 0; i < MACHINE_VCPUS; i++) {
+	for (i = 0; i < NR_VCPUS; i++) {
 		machine_start(&machine, i, guest_storm);
 		pthread_create(&thread, NULL, vcpu_thread, (void *)i);
 	}

@@ -114,6 +114,9 @@ static inline void sync_host(u8 number)
 	outb(SYNC_PORT, number);
 }
 
+/* Which of the machine's vCPUs runs this. */
+unsigned int this_vcpu(void);
+
 void apic_write(u32 reg, u32 value);
 u32 apic_read(u32 reg);
 void apic_send(u32 icr, u32 dest);
@@ -145,6 +148,9 @@ struct machine {
 /* Guest-physical 0. */
 #define LOW_MEMORY_SIZE 0x10000
 extern u8 low_memory[LOW_MEMORY_SIZE];
+
+/* APIC IDs of the vCPUs; 0, 1, 2, ... if not changed. */
+extern u32 machine_ids[MACHINE_VCPUS];
 
 struct machine machine_create(unsigned int nr_vcpus, unsigned int with);
 void machine_destroy(struct machine *m);
