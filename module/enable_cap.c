@@ -18,6 +18,7 @@ static const struct {
 	{ KVM_CAP_SPLIT_IRQCHIP, irqchip_create_split },
 	{ KVM_CAP_X2APIC_API, irq_x2apic_api },
 	{ KVM_CAP_MAX_VCPU_ID, vm_limit_vcpu_ids },
+	{ KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, memory_manual_protect },
 };
 
 int vm_enable_cap(struct vm *vm, const struct kvm_enable_cap *cap)

@@ -125,6 +125,26 @@ static long vm_ioctl_get_dirty_log(void *object, void *arg)
 	return memory_get_dirty_log(object, arg);
 }
 
+/* Its number says that the struct comes back, and it does not. */
+static long vm_ioctl_clear_dirty_log(void *object, void *arg)
+{
+	struct kvm_clear_dirty_log log;
+
+	if (copy_from_user(&log, (void __user *)arg, sizeof(log)))
+		return -EFAULT;
+	return memory_clear_dirty_log(object, &log);
+}
+
+static long vm_ioctl_set_nr_mmu_pages(void *object, void *arg)
+{
+	return memory_set_nr_mmu_pages(object, (unsigned long)arg);
+}
+
+static long vm_ioctl_get_nr_mmu_pages(void *object, void *arg)
+{
+	return memory_get_nr_mmu_pages(object);
+}
+
 /* The TSS and identity map are crutches for CPUs without unrestricted guest; the addresses are only checked. */
 static long vm_ioctl_set_tss_addr(void *object, void *arg)
 {

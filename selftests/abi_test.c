@@ -106,6 +106,10 @@ static void every_ioctl(void)
 		BYTES(KVM_SET_USER_MEMORY_REGION, struct kvm_userspace_memory_region, .slot = FREE_SLOT,
 		      .guest_phys_addr = FREE_GPA, .memory_size = PAGE, .userspace_addr = (u64)pages(PAGE)),
 		BYTES(KVM_GET_DIRTY_LOG, struct kvm_dirty_log, .slot = LOGGED_SLOT, .dirty_bitmap = bitmap),
+		BYTES(KVM_CLEAR_DIRTY_LOG, struct kvm_clear_dirty_log, .slot = LOGGED_SLOT, .num_pages = 1,
+		      .dirty_bitmap = bitmap),
+		PLAIN(KVM_SET_NR_MMU_PAGES, 64, 0),
+		PLAIN(KVM_GET_NR_MMU_PAGES, 0, 0),
 		PLAIN(KVM_SET_TSS_ADDR, 0xfffbd000, 0),
 		{ .number = KVM_SET_IDENTITY_MAP_ADDR, .error = EINVAL }, /* too late, as the next three */
 		PLAIN(KVM_SET_BOOT_CPU_ID, 0, EBUSY),
@@ -189,6 +193,7 @@ static void capabilities(void)
 		CAP(EXT_CPUID, VCPU, KVM_SET_CPUID2),
 		CAP(IRQCHIP, VM, KVM_GET_IRQCHIP),
 		CAP(IRQCHIP, VCPU, KVM_GET_LAPIC),
+		CAP(MANUAL_DIRTY_LOG_PROTECT2, VM, KVM_CLEAR_DIRTY_LOG),
 		CAP(MP_STATE, VCPU, KVM_GET_MP_STATE),
 		CAP(ENABLE_CAP_VM, VM, KVM_ENABLE_CAP),
 		CAP(IRQ_ROUTING, VM, KVM_SET_GSI_ROUTING),

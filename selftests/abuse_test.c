@@ -688,10 +688,14 @@ static void get_valid(struct guest *g, const struct row *set, u8 *area)
 			ioctl(file_of(g, set->file), rows[i].cmd, area);
 }
 
-/* Slots may show the guest nothing of this program but its own memory. */
+/* Slots may show the guest nothing of this program but its own memory. QEMU aborts for a task register without a TSS. */
 static void tame(struct guest *g, const struct row *row, u8 *area)
 {
 	struct kvm_userspace_memory_region *region = (void *)area;
+	struct kvm_sregs *sregs = (void *)area;
+
+	if (row->cmd == KVM_SET_SREGS && g->run && emulated_by_qemu())
+		sregs->tr = guest_sregs(g).tr;
 
 	if (row->cmd == KVM_SET_USER_MEMORY_REGION && random_number() % 8)
 		region->userspace_addr = (u64)g->memory + (random_number() % 4 ? 0 : MiB);

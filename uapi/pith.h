@@ -30,6 +30,9 @@
 	ROW(KVM_CREATE_VCPU, create_vcpu, RAW, "a new vCPU with the given APIC id: a file")                     \
 	ROW(KVM_SET_USER_MEMORY_REGION, set_memory, STRUCT, "creates, moves, changes or deletes a memory slot") \
 	ROW(KVM_GET_DIRTY_LOG, get_dirty_log, STRUCT, "the pages of a slot written to since the last call")     \
+	ROW(KVM_CLEAR_DIRTY_LOG, clear_dirty_log, RAW, "takes pages out of a slot's log")                       \
+	ROW(KVM_SET_NR_MMU_PAGES, set_nr_mmu_pages, RAW, "a limit for shadow pages: kept, and not needed")      \
+	ROW(KVM_GET_NR_MMU_PAGES, get_nr_mmu_pages, RAW, "the reverse")                                         \
 	ROW(KVM_SET_TSS_ADDR, set_tss_addr, RAW, "taken and not needed: real mode runs without a TSS")          \
 	ROW(KVM_SET_IDENTITY_MAP_ADDR, set_identity_map_addr, STRUCT, "taken and not needed")                   \
 	ROW(KVM_SET_BOOT_CPU_ID, set_boot_cpu_id, RAW, "which vCPU starts the machine")                         \

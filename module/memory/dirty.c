@@ -16,28 +16,32 @@
 
 #define STRETCH 64 /* words taken at a time: how long faults have to wait */
 
-/* Takes a word of the log and makes its pages fault at the next write. True: a flush is due. */
+/*
+ * Takes what @bits wants of a word of the log, and makes the pages that were in it fault at the next write. True: a
+ * flush is due.
+ */
 static bool take_word(struct memory *m, const struct slot *slot, unsigned long word, unsigned long *bits)
 {
 	bool flush = false;
 	unsigned int bit;
 
-	*bits = slot->dirty[word] ? xchg(&slot->dirty[word], 0) : 0;
+	if (*bits)
+		*bits &= atomic_long_fetch_andnot(*bits, (atomic_long_t *)&slot->dirty[word]);
 	for_each_set_bit(bit, bits, BITS_PER_LONG)
 		flush |= tables_protect(m, slot->gfn + word * BITS_PER_LONG + bit);
 	return flush;
 }
 
+/* @bits: what is wanted of each word, and afterwards what was there of it. */
 static bool take_stretch(struct memory *m, const struct slot *slot, unsigned long first, unsigned int nr,
 			 unsigned long *bits)
 {
 	bool flush = false;
 	unsigned int i;
 
-	if (bitmap_empty(&slot->dirty[first], nr * BITS_PER_LONG)) {
-		memset(bits, 0, nr * sizeof(*bits));
+	bitmap_and(bits, bits, &slot->dirty[first], nr * BITS_PER_LONG);
+	if (bitmap_empty(bits, nr * BITS_PER_LONG))
 		return false;
-	}
 	write_lock(&m->lock);
 	for (i = 0; i < nr; i++)
 		flush |= take_word(m, slot, first + i, &bits[i]);
@@ -54,6 +58,12 @@ static void put_back(const struct slot *slot, unsigned long first, unsigned int 
 		atomic_long_or(bits[i], (atomic_long_t *)&slot->dirty[first + i]);
 }
 
+static void wait_for_flush(struct vm *vm, bool due)
+{
+	if (due)
+		vm_request_all(vm, REQ_TLB_FLUSH);
+}
+
 static int take_log(struct vm *vm, const struct slot *slot, unsigned long __user *to)
 {
 	unsigned long bits[STRETCH], words = BITS_TO_LONGS(slot->npages), first;
@@ -63,6 +73,7 @@ static int take_log(struct vm *vm, const struct slot *slot, unsigned long __user
 
 	for (first = 0; !r && first < words; first += nr) {
 		nr = min_t(unsigned long, STRETCH, words - first);
+		memset(bits, 0xff, nr * sizeof(*bits));
 		flush |= take_stretch(&vm->memory, slot, first, nr, bits);
 		if (copy_to_user(to + first, bits, nr * sizeof(*bits))) {
 			put_back(slot, first, nr, bits);
@@ -70,23 +81,98 @@ static int take_log(struct vm *vm, const struct slot *slot, unsigned long __user
 		}
 		cond_resched();
 	}
-	if (flush)
-		vm_request_all(vm, REQ_TLB_FLUSH);
+	wait_for_flush(vm, flush);
 	return r;
+}
+
+/* The client says later what it wants to have taken. */
+static int copy_log(const struct slot *slot, void __user *to)
+{
+	return copy_to_user(to, slot->dirty, BITS_TO_LONGS(slot->npages) * sizeof(long)) ? -EFAULT : 0;
+}
+
+/* What the client wants to have taken is its to say, in a bitmap that begins at page @first. */
+static int clear_log(struct vm *vm, const struct slot *slot, u64 first, u64 npages, const unsigned long __user *from)
+{
+	unsigned long bits[STRETCH], words = BITS_TO_LONGS(npages), word;
+	bool flush = false;
+	unsigned int nr;
+	int r = 0;
+
+	for (word = 0; !r && word < words; word += nr) {
+		nr = min_t(unsigned long, STRETCH, words - word);
+		if (copy_from_user(bits, from + word, nr * sizeof(*bits)))
+			r = -EFAULT;
+		else
+			flush |= take_stretch(&vm->memory, slot, first / BITS_PER_LONG + word, nr, bits);
+		cond_resched();
+	}
+	wait_for_flush(vm, flush);
+	return r;
+}
+
+/* The log of a slot, or an ERR_PTR with KVM's errno. Under slots_lock, which also keeps the slot. */
+static const struct slot *logged_slot(struct memory *m, u32 id)
+{
+	const struct slot *slot;
+
+	if (id >= MEMORY_MAX_SLOTS)
+		return ERR_PTR(-EINVAL);
+	slot = slots_find_id(rcu_dereference_protected(m->slots, lockdep_is_held(&m->slots_lock)), id);
+	return slot && slot->dirty ? slot : ERR_PTR(-ENOENT);
 }
 
 int memory_get_dirty_log(struct vm *vm, const struct kvm_dirty_log *log)
 {
 	struct memory *m = &vm->memory;
 	const struct slot *slot;
-	int r = -ENOENT;
+	int r;
 
-	if (log->slot >= MEMORY_MAX_SLOTS)
-		return -EINVAL;
 	mutex_lock(&m->slots_lock);
-	slot = slots_find_id(rcu_dereference_protected(m->slots, lockdep_is_held(&m->slots_lock)), log->slot);
-	if (slot && slot->dirty)
+	slot = logged_slot(m, log->slot);
+	if (IS_ERR(slot))
+		r = PTR_ERR(slot);
+	else if (m->manual_protect)
+		r = copy_log(slot, log->dirty_bitmap);
+	else
 		r = take_log(vm, slot, log->dirty_bitmap);
 	mutex_unlock(&m->slots_lock);
 	return r;
+}
+
+/* Whole words, but at the slot's end. */
+static bool range_is_sane(const struct slot *slot, const struct kvm_clear_dirty_log *log)
+{
+	u64 rest = slot->npages - log->first_page;
+
+	return log->first_page <= slot->npages && log->num_pages <= rest &&
+	       (log->num_pages == rest || !(log->num_pages % BITS_PER_LONG));
+}
+
+int memory_clear_dirty_log(struct vm *vm, const struct kvm_clear_dirty_log *log)
+{
+	struct memory *m = &vm->memory;
+	const struct slot *slot;
+	int r;
+
+	if (log->first_page % BITS_PER_LONG)
+		return -EINVAL;
+	mutex_lock(&m->slots_lock);
+	slot = logged_slot(m, log->slot);
+	if (IS_ERR(slot))
+		r = PTR_ERR(slot);
+	else if (!range_is_sane(slot, log))
+		r = -EINVAL;
+	else
+		r = clear_log(vm, slot, log->first_page, log->num_pages, log->dirty_bitmap);
+	mutex_unlock(&m->slots_lock);
+	return r;
+}
+
+int memory_manual_protect(struct vm *vm, const u64 args[4])
+{
+	if (args[0] & ~(u64)MEMORY_MANUAL_PROTECT_FLAGS || args[0] == KVM_DIRTY_LOG_INITIALLY_SET)
+		return -EINVAL;
+	WRITE_ONCE(vm->memory.manual_protect, args[0]);
+	return 0;
 }

@@ -61,6 +61,8 @@ struct memory {
 	struct slots *spare_slots; /* a second copy, for writers */
 	struct mutex slots_lock;   /* writers of slots, and the clearing of dirty logs */
 	struct mmu_notifier notifier;
+	u64 manual_protect;	    /* KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2: the flags in force */
+	unsigned long nr_mmu_pages; /* KVM_SET_NR_MMU_PAGES; 0: not asked for */
 
 	/* Second-stage tables. */
 	const struct table_format *format;
@@ -94,8 +96,24 @@ void memory_destroy(struct vm *vm);
  */
 int memory_set_slot(struct vm *vm, const struct kvm_userspace_memory_region *region);
 
-/** memory_get_dirty_log - KVM_GET_DIRTY_LOG: copies a slot's bitmap out and protects its pages again. May sleep. */
+/*
+ * memory_get_dirty_log - KVM_GET_DIRTY_LOG: copies a slot's bitmap out and, if the client does not want to do this itself,
+ * takes it and protects its pages again. memory_clear_dirty_log - KVM_CLEAR_DIRTY_LOG: takes what the client's bitmap has.
+ * They may sleep. Return 0, -EINVAL, -ENOENT (no such slot, or it has no log), -EFAULT.
+ */
 int memory_get_dirty_log(struct vm *vm, const struct kvm_dirty_log *log);
+int memory_clear_dirty_log(struct vm *vm, const struct kvm_clear_dirty_log *log);
+
+/* KVM_ENABLE_CAP, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2; vm->lock held. The flags count for what is asked for afterwards. */
+#define MEMORY_MANUAL_PROTECT_FLAGS (KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET)
+int memory_manual_protect(struct vm *vm, const u64 args[4]);
+
+/*
+ * KVM_SET_NR_MMU_PAGES, KVM_GET_NR_MMU_PAGES: a limit for the shadow pages of CPUs without EPT and NPT. As in KVM with
+ * them it is only kept: what the tables may grow to is set by the guest's memory, and they shrink when memory is short.
+ */
+int memory_set_nr_mmu_pages(struct vm *vm, unsigned long nr);
+unsigned long memory_get_nr_mmu_pages(struct vm *vm);
 
 enum memory_fault {
 	MEMORY_MAPPED = 0, /* an entry is there now (or a concurrent change asks for another try): enter again */

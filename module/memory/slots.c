@@ -4,6 +4,7 @@
  * address (faults, emulation), by the host's (MMU notifier) and by number (ioctls); changed seldom, one at a time. The
  * set exists twice: readers see one, the other is changed and takes its place, and then the first is changed as well.
  */
+#include <linux/bitmap.h>
 #include <linux/slab.h>
 #include <linux/srcu.h>
 #include <linux/uaccess.h>
@@ -233,8 +234,15 @@ static bool overlaps(const struct slots *slots, u64 gfn, u64 npages, const struc
 	return false;
 }
 
+/* A client that takes the log by itself may want all pages to be in it at first. */
+static bool initially_set(const struct memory *m)
+{
+	return READ_ONCE(m->manual_protect) & KVM_DIRTY_LOG_INITIALLY_SET;
+}
+
 /* A slot's log goes with it when it is moved. */
-static struct slot *slot_create(const struct kvm_userspace_memory_region *region, const struct slot *old)
+static struct slot *slot_create(const struct memory *m, const struct kvm_userspace_memory_region *region,
+				const struct slot *old)
 {
 	struct slot *slot = kzalloc(sizeof(*slot), GFP_KERNEL_ACCOUNT);
 
@@ -247,12 +255,17 @@ static struct slot *slot_create(const struct kvm_userspace_memory_region *region
 	slot->id = region->slot;
 	if (!(slot->flags & KVM_MEM_LOG_DIRTY_PAGES))
 		return slot;
-	slot->dirty = old && old->dirty ? old->dirty
-					: kvcalloc(BITS_TO_LONGS(slot->npages), sizeof(long), GFP_KERNEL_ACCOUNT);
+	if (old && old->dirty) {
+		slot->dirty = old->dirty;
+		return slot;
+	}
+	slot->dirty = kvcalloc(BITS_TO_LONGS(slot->npages), sizeof(long), GFP_KERNEL_ACCOUNT);
 	if (!slot->dirty) {
 		kfree(slot);
 		return NULL;
 	}
+	if (initially_set(m))
+		bitmap_set(slot->dirty, 0, slot->npages);
 	return slot;
 }
 
@@ -266,6 +279,12 @@ static void slot_free_beside(struct slot *slot, const struct slot *other)
 	slot_free(slot);
 }
 
+/* Whether a log begins that has all pages in it. */
+static bool log_is_full(const struct slot *old, const struct slot *new)
+{
+	return new->dirty && !old->dirty &&bitmap_full(new->dirty, new->npages);
+}
+
 static void unmap_slot(struct vm *vm, const struct slot *slot)
 {
 	memory_unmap(vm, slot->gfn, slot->gfn + slot->npages, true);
@@ -277,7 +296,8 @@ static void unmap_slot(struct vm *vm, const struct slot *slot)
  * A slot that goes from its place must not vanish while entries for it exist, for the MMU notifier finds them by the
  * slot: so it is retired first (no new entries), then its entries are removed, then it goes. A slot that stays in its
  * place with other flags is exchanged first; its entries are removed afterwards, to come again as the new flags ask:
- * one by one for a log, large when the log ends. Both ways faults that know the old slot find invalidate_seq grown.
+ * one by one for a log, large when the log ends. Both ways faults that know the old slot find invalidate_seq grown. A log
+ * in which all pages are lets the entries be: they are protected as the client takes the pages out of it.
  */
 static int replace_slot(struct vm *vm, struct slot *old, struct slot *new)
 {
@@ -298,7 +318,7 @@ static int replace_slot(struct vm *vm, struct slot *old, struct slot *new)
 	publish(m);
 	slots_exchange(m->spare_slots, old, new);
 	if (old && !goes)
-		unmap_slot(vm, old);
+		memory_unmap(vm, old->gfn, old->gfn + (log_is_full(old, new) ? 0 : old->npages), true);
 	slot_free_beside(old, new);
 	return 0;
 }
@@ -320,7 +340,7 @@ static int change_slot(struct vm *vm, const struct kvm_userspace_memory_region *
 	}
 	if (overlaps(slots, gfn, npages, old))
 		return -EEXIST;
-	new = slot_create(region, old);
+	new = slot_create(&vm->memory, region, old);
 	return new ? replace_slot(vm, old, new) : -ENOMEM;
 }
 
@@ -335,6 +355,34 @@ int memory_set_slot(struct vm *vm, const struct kvm_userspace_memory_region *reg
 	r = change_slot(vm, region);
 	mutex_unlock(&m->slots_lock);
 	return r;
+}
+
+#define MIN_MMU_PAGES 64
+
+int memory_set_nr_mmu_pages(struct vm *vm, unsigned long nr)
+{
+	if (nr < MIN_MMU_PAGES)
+		return -EINVAL;
+	WRITE_ONCE(vm->memory.nr_mmu_pages, nr);
+	return 0;
+}
+
+/* KVM's default: a fiftieth of the guest's memory. */
+unsigned long memory_get_nr_mmu_pages(struct vm *vm)
+{
+	struct memory *m = &vm->memory;
+	const struct slots *slots;
+	unsigned int i;
+	u64 npages = 0;
+
+	if (READ_ONCE(m->nr_mmu_pages))
+		return m->nr_mmu_pages;
+	mutex_lock(&m->slots_lock);
+	slots = published(m);
+	for (i = 0; i < slots->nr; i++)
+		npages += slots->sorted[BY_ID][i]->npages;
+	mutex_unlock(&m->slots_lock);
+	return max_t(u64, npages / 50, MIN_MMU_PAGES);
 }
 
 /* -- a VM's memory from its beginning to its end ------------------------------------------------------------------ */
