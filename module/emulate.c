@@ -58,6 +58,8 @@ int vcpu_translate(struct vcpu *vcpu, u64 linear, u32 access, u64 *gpa, struct e
 		state.pkru = fpu_guest_pkru(vcpu);
 	if ((vcpu->cr4 & X86_CR4_PAE) && !(vcpu->efer & EFER_LMA)) {
 		vcpu_know(vcpu, STATE_PDPTRS);
+		if (!(vcpu->known & STATE_PDPTRS))
+			return WALK_UNREADABLE;
 		memcpy(state.pdptrs, vcpu->pdptrs, sizeof(state.pdptrs));
 	}
 	/* Reading an instruction again sets no accessed bit that its first fetch has not set. */

@@ -87,14 +87,21 @@ static void write_segments(struct vcpu *vcpu)
 }
 
 /*
- * NPT reads the PDPTEs of PAE paging from memory whenever it walks, so they are what stands there now. Asked for outside
- * of slices only: see vcpu_translate().
+ * NPT reads the PDPTEs of PAE paging from memory whenever it walks, so they are what stands there now. In a slice their
+ * page may not be at hand: then they stay unknown, which is for vcpu_translate() to see.
  */
 static void read_pdptrs(struct vcpu *vcpu)
 {
+	u64 gpa;
+
 	vcpu_know(vcpu, STATE_CR3);
-	if (guest_read(vcpu->vm, vcpu->cr3 & GENMASK_ULL(31, 5), vcpu->pdptrs, sizeof(vcpu->pdptrs)))
+	gpa = vcpu->cr3 & GENMASK_ULL(31, 5);
+	if (vcpu->in_slice) {
+		if (guest_read_atomic(vcpu->vm, gpa, vcpu->pdptrs, sizeof(vcpu->pdptrs)))
+			vcpu->known &= ~STATE_PDPTRS;
+	} else if (guest_read(vcpu->vm, gpa, vcpu->pdptrs, sizeof(vcpu->pdptrs))) {
 		memset(vcpu->pdptrs, 0, sizeof(vcpu->pdptrs));
+	}
 }
 
 static void read_shadow(struct vcpu *vcpu)
