@@ -44,6 +44,10 @@ demo: prepare
 	$(Q)$(MAKE) -s all
 	$(Q)selftests/demo
 
+conformance:
+	$(Q)$(MAKE) -s module
+	$(Q)selftests/conformance $(TESTS)
+
 bench: prepare
 	$(Q)$(MAKE) -s all
 	$(Q)selftests/bench
@@ -62,6 +66,7 @@ help:
 	@echo 'make test     everything that shows that pith works (VENDOR=amd|intel, TESTS="program...")'
 	@echo 'make fuzz     the fuzzers, for longer (COUNT=steps, SEED=number)'
 	@echo 'make bench    the same guest on pith and on stock KVM, side by side'
+	@echo 'make conformance  KVM'"'"'s own selftests on pith and on stock KVM; writes Documentation/conformance.md'
 	@echo 'make check    style and static analysis'
 
-.PHONY: all module userspace prepare test fuzz demo bench check clean help
+.PHONY: all module userspace prepare test fuzz demo bench conformance check clean help
