@@ -133,11 +133,18 @@ static bool goes_down(struct vcpu *vcpu)
 	return vcpu->regs.rflags & RFLAGS_DF;
 }
 
-/* Commits @count elements; the instruction ends when none are left, else the guest executes it again. */
+/*
+ * Commits @count elements; the instruction ends when none are left, else the guest executes it again. A client may have
+ * lowered RCX meanwhile.
+ */
 static void string_advance(struct vcpu *vcpu, u32 count)
 {
-	s64 bytes = (s64)count * vcpu->pio.size;
+	u64 left = vcpu->regs.gpr[REG_RCX] & address_mask(vcpu);
+	s64 bytes;
 
+	if (vcpu->pio.string.rep)
+		count = min_t(u64, count, left);
+	bytes = (s64)count * vcpu->pio.size;
 	add_to_register(vcpu, index_register(vcpu), goes_down(vcpu) ? -bytes : bytes);
 	if (vcpu->pio.string.rep) {
 		add_to_register(vcpu, REG_RCX, -(s64)count);
@@ -177,7 +184,6 @@ static bool string_span(struct vcpu *vcpu, u64 *linear, u32 *count, enum next *n
 
 static int ins_answered(struct vcpu *vcpu)
 {
-	u32 bytes = vcpu->pio.count * vcpu->pio.size;
 	struct exception exception;
 	enum next next;
 	u64 linear;
@@ -187,9 +193,10 @@ static int ins_answered(struct vcpu *vcpu)
 		return NEXT_ENTER;
 	if (!string_span(vcpu, &linear, &count, &next))
 		return next;
-	switch (emulate_copy_out(vcpu, linear, pio_data(vcpu), bytes, &exception)) {
+	count = min(count, vcpu->pio.count);
+	switch (emulate_copy_out(vcpu, linear, pio_data(vcpu), count * vcpu->pio.size, &exception)) {
 	case INSN_DONE:
-		string_advance(vcpu, vcpu->pio.count);
+		string_advance(vcpu, count);
 		return NEXT_ENTER;
 	case INSN_EXCEPTION:
 		vcpu_raise(vcpu, &exception);
