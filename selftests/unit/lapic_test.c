@@ -801,7 +801,7 @@ static const struct program programs[] = {
 	    R(LAPIC_TDCR),
 	    HIGHEST,
 	    R(LAPIC_ICR) },
-	  "50014 ff000000 ff 3ff ffff0000 ffff0000 ffff0000 700ff 0 b irq:none ffffefff" },
+	  "50014 ff000000 ff 3ff ffff0000 ffffffff ffff0000 700ff 0 b irq:none ffffefff" },
 	{ "a blob of zeros",
 	  { ENABLE, EDGE(0x40), { fill, 0, 0, 0 }, SET, R(LAPIC_VERSION), R(LAPIC_SVR), R(LAPIC_LVT_PMC), HIGHEST },
 	  "1 50014 0 10000 irq:none" },
