@@ -17,8 +17,12 @@
 #include "vcpu.h"
 #include "vm.h"
 
+#define HYPERCALL_SIZE 3
+
 struct backend {
 	const char *name;
+	/** @hypercall: the instruction: VMCALL, VMMCALL. */
+	u8 hypercall[HYPERCALL_SIZE];
 	/** @excludes: the module that must not be loaded while this one is, or NULL. */
 	const char *excludes;
 
@@ -45,8 +49,8 @@ struct backend {
 	/** @vcpu_create: control structure and what belongs to it, in the state of RESET. Process context. */
 	int (*vcpu_create)(struct vcpu *vcpu);
 	void (*vcpu_destroy)(struct vcpu *vcpu);
-	/** @cpuid_changed: the client set CPUID: intercepts that depend on it follow. May be called outside a slice. */
-	void (*cpuid_changed)(struct vcpu *vcpu);
+	/** @set_intercepts: the client changed CPUID or what it wants to see: intercepts follow. Outside of a slice. */
+	void (*set_intercepts)(struct vcpu *vcpu);
 
 	/** @slice_begin: loads the vCPU on this CPU. Preemption off, interrupts on. */
 	void (*slice_begin)(struct vcpu *vcpu);

@@ -6,9 +6,25 @@
 #include <linux/kernel.h>
 #include <linux/kvm.h>
 
+#include "cpu/msr_filter.h"
 #include "extension.h"
 #include "irq/irqchip.h"
 #include "vm.h"
+
+/* The quirks of KVM's that are pith's too: what has them off does as the hardware does. */
+static int disable_quirks(struct vm *vm, const u64 args[4])
+{
+	if (args[0] & ~(u64)VM_QUIRKS)
+		return -EINVAL;
+	vm->disabled_quirks = args[0];
+	return 0;
+}
+
+static int platform_info(struct vm *vm, const u64 args[4])
+{
+	vm->no_platform_info = !args[0];
+	return 0;
+}
 
 /* @enable: vm->lock is held; returns 0 or an errno, KVM's. */
 static const struct {
@@ -19,6 +35,9 @@ static const struct {
 	{ KVM_CAP_X2APIC_API, irq_x2apic_api },
 	{ KVM_CAP_MAX_VCPU_ID, vm_limit_vcpu_ids },
 	{ KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, memory_manual_protect },
+	{ KVM_CAP_X86_USER_SPACE_MSR, msr_user_space },
+	{ KVM_CAP_DISABLE_QUIRKS2, disable_quirks },
+	{ KVM_CAP_MSR_PLATFORM_INFO, platform_info },
 };
 
 int vm_enable_cap(struct vm *vm, const struct kvm_enable_cap *cap)

@@ -7,6 +7,7 @@
 #include "cpu/cpuid.h"
 #include "cpu/fpu.h"
 #include "cpu/msr.h"
+#include "cpu/msr_filter.h"
 #include "emulate.h"
 #include "exit.h"
 #include "irq/irqchip.h"
@@ -150,6 +151,49 @@ enum next exit_undefined(struct vcpu *vcpu)
 	return NEXT_ENTER;
 }
 
+/* CPUID.01H:ECX.MONITOR, as the client set it or, without that quirk, as the guest did by IA32_MISC_ENABLE. */
+static bool has_mwait(struct vcpu *vcpu)
+{
+	if (vcpu->vm->disabled_quirks & KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT)
+		return vcpu->msr.misc_enable & MSR_IA32_MISC_ENABLE_MWAIT;
+	return cpuid_has(vcpu, 1, 0, CPUID_ECX, X86_FEATURE_MWAIT & 31);
+}
+
+enum next exit_monitor_mwait(struct vcpu *vcpu)
+{
+	if ((vcpu->vm->disabled_quirks & KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS) && !has_mwait(vcpu))
+		return exit_undefined(vcpu);
+	return exit_skip(vcpu);
+}
+
+static bool is_hypercall(const u8 *bytes)
+{
+	return bytes[0] == 0x0f && bytes[1] == 0x01 && (bytes[2] == 0xc1 || bytes[2] == 0xd9);
+}
+
+/*
+ * A guest that was moved from a CPU of the other vendor has the other vendor's hypercall instruction in its code. Unless
+ * told not to, it is overwritten with ours, as KVM does, and the guest executes that.
+ */
+enum next exit_invalid_opcode(struct vcpu *vcpu)
+{
+	struct exception exception;
+	u8 bytes[HYPERCALL_SIZE];
+	u64 linear;
+
+	if (vcpu->vm->disabled_quirks & KVM_X86_QUIRK_FIX_HYPERCALL_INSN)
+		return exit_undefined(vcpu);
+	if (vcpu->in_slice)
+		return NEXT_SLOW;
+	vcpu_know(vcpu, STATE_SEGMENTS);
+	linear = vcpu_rip(vcpu) + vcpu->segment[SEG_CS].base;
+	if (emulate_copy_in(vcpu, linear, bytes, sizeof(bytes), &exception) != INSN_DONE || !is_hypercall(bytes))
+		return exit_undefined(vcpu);
+	if (emulate_copy_out(vcpu, linear, backend.hypercall, sizeof(bytes), &exception) == INSN_EXCEPTION)
+		vcpu_raise(vcpu, &exception);
+	return NEXT_ENTER;
+}
+
 enum next exit_cpuid(struct vcpu *vcpu)
 {
 	u64 *gpr = vcpu->regs.gpr;
@@ -157,6 +201,10 @@ enum next exit_cpuid(struct vcpu *vcpu)
 
 	if (!vcpu_measure(vcpu, &next))
 		return next;
+	if (unlikely(vcpu->msr.misc_features_enables) && vcpu_cpl(vcpu)) {
+		vcpu_raise_gp(vcpu);
+		return NEXT_ENTER;
+	}
 	cpuid_execute(vcpu, gpr[REG_RAX], gpr[REG_RCX], gpr);
 	vcpu_advance(vcpu);
 	return NEXT_ENTER;
@@ -164,15 +212,16 @@ enum next exit_cpuid(struct vcpu *vcpu)
 
 enum next exit_rdmsr(struct vcpu *vcpu)
 {
+	u32 index = vcpu->regs.gpr[REG_RCX];
 	enum next next;
 	u64 value;
+	int r;
 
 	if (!vcpu_measure(vcpu, &next))
 		return next;
-	if (msr_read(vcpu, vcpu->regs.gpr[REG_RCX], &value, MSR_GUEST)) {
-		vcpu_raise_gp(vcpu);
-		return NEXT_ENTER;
-	}
+	r = msr_filter_allows(vcpu->vm, index, KVM_MSR_FILTER_READ) ? msr_read(vcpu, index, &value, MSR_GUEST) : -EPERM;
+	if (unlikely(r))
+		return msr_refused(vcpu, r, false);
 	vcpu_set_edx_eax(vcpu, value);
 	vcpu_advance(vcpu);
 	return NEXT_ENTER;
@@ -180,16 +229,18 @@ enum next exit_rdmsr(struct vcpu *vcpu)
 
 enum next exit_wrmsr(struct vcpu *vcpu)
 {
+	u32 index = vcpu->regs.gpr[REG_RCX];
 	enum next next;
+	int r = -EPERM;
 
 	if (!vcpu_measure(vcpu, &next))
 		return next;
-	if (vcpu->in_slice && unlikely(msr_write_sleeps(vcpu, vcpu->regs.gpr[REG_RCX])))
+	if (vcpu->in_slice && unlikely(msr_write_sleeps(vcpu, index)))
 		return NEXT_SLOW;
-	if (msr_write(vcpu, vcpu->regs.gpr[REG_RCX], vcpu_edx_eax(vcpu), MSR_GUEST)) {
-		vcpu_raise_gp(vcpu);
-		return NEXT_ENTER;
-	}
+	if (msr_filter_allows(vcpu->vm, index, KVM_MSR_FILTER_WRITE))
+		r = msr_write(vcpu, index, vcpu_edx_eax(vcpu), MSR_GUEST);
+	if (unlikely(r))
+		return msr_refused(vcpu, r, true);
 	vcpu_advance(vcpu);
 	return NEXT_ENTER;
 }

@@ -15,8 +15,10 @@ enum next exit_hlt(struct vcpu *vcpu);
 enum next exit_hypercall(struct vcpu *vcpu);
 enum next exit_xsetbv(struct vcpu *vcpu);
 enum next exit_rdpmc(struct vcpu *vcpu);
-enum next exit_skip(struct vcpu *vcpu);	     /* nothing to do but go past it: INVD, WBINVD, PAUSE, MONITOR, MWAIT */
-enum next exit_undefined(struct vcpu *vcpu); /* #UD: VMX and SVM instructions, ... */
+enum next exit_skip(struct vcpu *vcpu); /* nothing to do but go past it: INVD, WBINVD, PAUSE */
+enum next exit_monitor_mwait(struct vcpu *vcpu);
+enum next exit_invalid_opcode(struct vcpu *vcpu); /* #UD that the guest raised itself */
+enum next exit_undefined(struct vcpu *vcpu);	  /* #UD: VMX and SVM instructions, ... */
 enum next exit_triple_fault(struct vcpu *vcpu);
 
 /**

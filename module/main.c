@@ -247,7 +247,14 @@ static long device_ioctl_msr_index_list(void *object, void *arg)
 
 static long device_ioctl_msr_feature_index_list(void *object, void *arg)
 {
-	return copy_msr_list((void __user *)arg, NULL, 0);
+	u32 indices[2];
+
+	return copy_msr_list((void __user *)arg, indices, msr_feature_list(indices, ARRAY_SIZE(indices)));
+}
+
+static long device_ioctl_get_msrs(void *object, void *arg)
+{
+	return vcpu_msrs(NULL, (void __user *)arg, false);
 }
 
 #define ROW(number, handler, argument, meaning) { number, argument, device_ioctl_##handler },

@@ -11,6 +11,7 @@
 #include "backend.h"
 #include "compat.h"
 #include "cpu/fpu.h"
+#include "cpu/state.h"
 #include "cpu/tsc.h"
 #include "irq/irqchip.h"
 #include "main.h"
@@ -172,7 +173,7 @@ static void inject_event(struct vcpu *vcpu)
 }
 
 /* Requests whose answer may sleep: outside of the slice, before the next one. */
-#define REQS_SLOW (BIT(REQ_INIT_SIPI) | BIT(REQ_CLOCK) | BIT(REQ_APIC_MAP))
+#define REQS_SLOW (BIT(REQ_INIT_SIPI) | BIT(REQ_CLOCK) | BIT(REQ_APIC_MAP) | BIT(REQ_INTERCEPTS))
 
 /*
  * Answers what is wanted of this vCPU. Interrupts are off and mode is IN_GUEST, so a request that comes later sends an
@@ -349,6 +350,8 @@ static enum next vcpu_housekeeping(struct vcpu *vcpu)
 		clock_update(vcpu);
 	if (vcpu_take_request(vcpu, REQ_APIC_MAP))
 		irq_map_destinations(vcpu->vm);
+	if (vcpu_take_request(vcpu, REQ_INTERCEPTS))
+		backend.set_intercepts(vcpu);
 	if (READ_ONCE(vcpu->vm->bugged))
 		return -EIO;
 	if (__xfer_to_guest_mode_work_pending() && compat_handle_guest_mode_work()) {
@@ -417,12 +420,14 @@ int vcpu_run(struct vcpu *vcpu)
 
 	if (vcpu->sigset_active)
 		sigprocmask(SIG_SETMASK, &vcpu->sigset, &saved);
+	if (unlikely(vcpu->run->kvm_valid_regs | vcpu->run->kvm_dirty_regs))
+		next = state_sync_in(vcpu) ?: NEXT_ENTER;
 	if (!vcpu->lapic)
 		irq_set_cr8(vcpu, vcpu->run->cr8);
 	/* The client may have asked for the interrupt window since, or no longer. */
 	if (vcpu->vm->pic_in_client)
 		vcpu_request(vcpu, REQ_EVENT);
-	if (complete) {
+	if (complete && next == NEXT_ENTER) {
 		vcpu->complete_user = NULL;
 		next = complete(vcpu);
 	}
@@ -431,6 +436,7 @@ int vcpu_run(struct vcpu *vcpu)
 		next = READ_ONCE(vcpu->run->compat_immediate_exit) ? -EINTR : run_loop(vcpu);
 	}
 	fill_run(vcpu);
+	state_sync_out(vcpu);
 	vcpu->stat.user_exits++;
 	if (vcpu->sigset_active)
 		sigprocmask(SIG_SETMASK, &saved, NULL);

@@ -45,9 +45,13 @@ static long vcpu_ioctl_run(void *object, void *arg)
 GET(regs, struct kvm_regs, state_get_regs)
 GET(sregs, struct kvm_sregs, state_get_sregs)
 SET(sregs, struct kvm_sregs, state_set_sregs)
+GET(sregs2, struct kvm_sregs2, state_get_sregs2)
+SET(sregs2, struct kvm_sregs2, state_set_sregs2)
+GET(translate, struct kvm_translation, state_translate)
 GET(fpu, struct kvm_fpu, fpu_get)
 SET(fpu, struct kvm_fpu, fpu_set)
 GET(xsave, struct kvm_xsave, fpu_get_xsave)
+GET(xsave2, struct kvm_xsave, fpu_get_xsave)
 SET(xsave, struct kvm_xsave, fpu_set_xsave)
 GET(debugregs, struct kvm_debugregs, state_get_debugregs)
 SET(debugregs, struct kvm_debugregs, state_set_debugregs)
@@ -88,20 +92,26 @@ static long vcpu_ioctl_set_xcrs(void *object, void *arg)
 	return 0;
 }
 
-/* Reads or writes entries until one is refused; returns how many went. */
+static int msr_io(struct vcpu *vcpu, struct kvm_msr_entry *entry, bool write)
+{
+	if (!vcpu)
+		return msr_feature_read(entry->index, &entry->data);
+	if (write)
+		return msr_write(vcpu, entry->index, entry->data, MSR_HOST);
+	return msr_read(vcpu, entry->index, &entry->data, MSR_HOST);
+}
+
 static long msrs_io(struct vcpu *vcpu, struct kvm_msr_entry *entries, u32 nr, bool write)
 {
 	u32 i;
 
-	for (i = 0; i < nr; i++) {
-		if (write ? msr_write(vcpu, entries[i].index, entries[i].data, MSR_HOST)
-			  : msr_read(vcpu, entries[i].index, &entries[i].data, MSR_HOST))
+	for (i = 0; i < nr; i++)
+		if (msr_io(vcpu, &entries[i], write))
 			break;
-	}
 	return i;
 }
 
-static long vcpu_ioctl_msrs(struct vcpu *vcpu, struct kvm_msrs __user *user, bool write)
+long vcpu_msrs(struct vcpu *vcpu, struct kvm_msrs __user *user, bool write)
 {
 	struct kvm_msr_entry *entries;
 	struct kvm_msrs header;
@@ -125,12 +135,12 @@ static long vcpu_ioctl_msrs(struct vcpu *vcpu, struct kvm_msrs __user *user, boo
 
 static long vcpu_ioctl_get_msrs(void *object, void *arg)
 {
-	return vcpu_ioctl_msrs(object, (void __user *)arg, false);
+	return vcpu_msrs(object, (void __user *)arg, false);
 }
 
 static long vcpu_ioctl_set_msrs(void *object, void *arg)
 {
-	return vcpu_ioctl_msrs(object, (void __user *)arg, true);
+	return vcpu_msrs(object, (void __user *)arg, true);
 }
 
 static long vcpu_ioctl_set_cpuid2(void *object, void *arg)
@@ -159,14 +169,19 @@ static long vcpu_ioctl_get_cpuid2(void *object, void *arg)
 {
 	struct kvm_cpuid2 __user *user = (void __user *)arg;
 	struct vcpu *vcpu = object;
+	struct kvm_cpuid_entry2 entry;
 	struct kvm_cpuid2 header;
 	bool fits;
+	int i;
 
 	if (copy_from_user(&header, user, sizeof(header)))
 		return -EFAULT;
 	fits = header.nent >= vcpu->nr_cpuid;
-	if (fits && copy_to_user(user->entries, vcpu->cpuid, vcpu->nr_cpuid * sizeof(*vcpu->cpuid)))
-		return -EFAULT;
+	for (i = 0; fits && i < vcpu->nr_cpuid; i++) {
+		cpuid_get(vcpu, i, &entry);
+		if (copy_to_user(&user->entries[i], &entry, sizeof(entry)))
+			return -EFAULT;
+	}
 	header.nent = vcpu->nr_cpuid;
 	/* KVM tells the size needed on success only. */
 	if (fits && copy_to_user(user, &header, sizeof(header)))

@@ -58,6 +58,7 @@ enum vcpu_request {
 	REQ_DEAD,	     /* the VM is bugged */
 	REQ_CLOCK,	     /* the guest's kvmclock page is to be written anew */
 	REQ_TSC_CATCH_UP,    /* at each entry: see tsc_catch_up() */
+	REQ_INTERCEPTS,	     /* what the guest may do without an exit changed */
 };
 
 /* Bits of vcpu->pending_init_sipi. */
@@ -97,7 +98,7 @@ struct msr_state {
 	u64 pat, tsc_aux, tsc_adjust, spec_ctrl, misc_enable, apic_base, mtrr_def_type;
 	u64 mtrr_fixed[11], mtrr_var[16];
 	u64 mcg_status, mcg_cap;
-	u64 bios_sign, smi_count, debugctl;
+	u64 bios_sign, smi_count, debugctl, platform_info, misc_features_enables, decfg, power_ctl;
 };
 
 /* What a guest and its host tell each other in memory. */
@@ -211,6 +212,13 @@ void vcpu_destroy(struct vcpu *vcpu);
 /* A new file for a vCPU that holds on to the VM; not installed yet. Or an ERR_PTR. */
 struct file *vcpu_open_file(struct vcpu *vcpu);
 void vcpu_reset(struct vcpu *vcpu, bool init);
+
+/**
+ * vcpu_msrs - KVM_GET_MSRS, KVM_SET_MSRS: entries until one is refused
+ * @vcpu: NULL for the MSRs that describe the host, which are only read
+ * Return: how many went, or -EFAULT, -E2BIG, -ENOMEM. May sleep.
+ */
+long vcpu_msrs(struct vcpu *vcpu, struct kvm_msrs __user *user, bool write);
 
 /* run.c */
 int run_setup(void);

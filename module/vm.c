@@ -12,6 +12,7 @@
 #include <asm/tsc.h>
 
 #include "backend.h"
+#include "cpu/msr_filter.h"
 #include "cpu/tsc.h"
 #include "extension.h"
 #include "ioctl.h"
@@ -266,6 +267,17 @@ static long vm_ioctl_set_gsi_routing(void *object, void *arg)
 	return r;
 }
 
+static long vm_ioctl_set_msr_filter(void *object, void *arg)
+{
+	struct vm *vm = object;
+	long r;
+
+	mutex_lock(&vm->lock);
+	r = msr_filter_set(vm, arg);
+	mutex_unlock(&vm->lock);
+	return r;
+}
+
 static long vm_ioctl_irqfd(void *object, void *arg)
 {
 	return irqfd(object, arg);
@@ -340,6 +352,7 @@ static void vm_destroy(struct vm *vm)
 	for (i = 0; i < vm->nr_vcpus; i++)
 		vcpu_destroy(vm->vcpus[i]);
 	coalesced_destroy(&vm->coalesced);
+	msr_filter_destroy(vm);
 	mmdrop(vm->mm);
 	kvfree(vm->vcpus);
 	kfree(vm);

@@ -18,10 +18,14 @@
 
 struct vcpu;
 struct irqchip;
+struct msr_filter;
 struct ioeventfds;
 
 #define VM_MAX_VCPUS 1024
 #define VM_MAX_VCPU_IDS 4096
+
+#define VM_QUIRKS \
+	(KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT | KVM_X86_QUIRK_FIX_HYPERCALL_INSN | KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS)
 
 /*
  * lock orders: vm->lock, then vcpu->mutex, then clock.lock, then memory locks, then irqchip locks. vcpus[] only grows while the VM lives:
@@ -42,6 +46,12 @@ struct vm {
 	u32 boot_vcpu_id;
 	u32 max_vcpu_ids; /* ids are below it; 0: not decided yet */
 	struct vcpu **vcpus;
+
+	struct msr_filter __rcu *msr_filter; /* NULL: everything is allowed */
+	u32 user_space_msr;		     /* KVM_MSR_EXIT_REASON_* that go to the client */
+
+	bool no_platform_info; /* MSR_PLATFORM_INFO is not for guests to read */
+	u64 disabled_quirks;   /* KVM_X86_QUIRK_* */
 
 	bool bugged; /* an invariant broke: every ioctl answers -EIO */
 	struct vm_clock clock;

@@ -12,16 +12,17 @@
 
 #include <linux/kvm.h>
 
-#define PITH_DEVICE_IOCTLS(ROW)                                                                                   \
-	ROW(KVM_GET_API_VERSION, api_version, RAW, "the version of the ABI: 12")                                  \
-	ROW(KVM_CREATE_VM, create_vm, RAW, "a new VM: a file")                                                    \
-	ROW(KVM_CHECK_EXTENSION, check_extension, RAW, "whether, or how much of, a capability is there")          \
-	ROW(KVM_GET_VCPU_MMAP_SIZE, vcpu_mmap_size, RAW,                                                          \
-	    "bytes of a vCPU's file to map: struct kvm_run and port data")                                        \
-	ROW(KVM_GET_SUPPORTED_CPUID, supported_cpuid, RAW,                                                        \
-	    "the CPUID leaves that this host and pith can give a guest")                                          \
-	ROW(KVM_GET_MSR_INDEX_LIST, msr_index_list, RAW, "the MSRs that make up a vCPU's state")                  \
-	ROW(KVM_GET_MSR_FEATURE_INDEX_LIST, msr_feature_index_list, RAW, "the MSRs that describe the host: none") \
+#define PITH_DEVICE_IOCTLS(ROW)                                                                             \
+	ROW(KVM_GET_API_VERSION, api_version, RAW, "the version of the ABI: 12")                            \
+	ROW(KVM_CREATE_VM, create_vm, RAW, "a new VM: a file")                                              \
+	ROW(KVM_CHECK_EXTENSION, check_extension, RAW, "whether, or how much of, a capability is there")    \
+	ROW(KVM_GET_VCPU_MMAP_SIZE, vcpu_mmap_size, RAW,                                                    \
+	    "bytes of a vCPU's file to map: struct kvm_run and port data")                                  \
+	ROW(KVM_GET_SUPPORTED_CPUID, supported_cpuid, RAW,                                                  \
+	    "the CPUID leaves that this host and pith can give a guest")                                    \
+	ROW(KVM_GET_MSR_INDEX_LIST, msr_index_list, RAW, "the MSRs that make up a vCPU's state")            \
+	ROW(KVM_GET_MSR_FEATURE_INDEX_LIST, msr_feature_index_list, RAW, "the MSRs that describe the host") \
+	ROW(KVM_GET_MSRS, get_msrs, RAW, "their values")                                                    \
 	ROW(KVM_X86_GET_MCE_CAP_SUPPORTED, mce_cap, STRUCT, "machine-check capabilities that a guest can have")
 
 #define PITH_VM_IOCTLS(ROW)                                                                                     \
@@ -51,6 +52,7 @@
 	ROW(KVM_SET_CLOCK, set_clock, STRUCT, "the reverse")                                                    \
 	ROW(KVM_SET_TSC_KHZ, set_tsc_khz, RAW, "the TSC frequency that new vCPUs get")                          \
 	ROW(KVM_GET_TSC_KHZ, get_tsc_khz, RAW, "the reverse")                                                   \
+	ROW(KVM_X86_SET_MSR_FILTER, set_msr_filter, STRUCT, "the MSRs that a guest's accesses do not reach")    \
 	ROW(KVM_IRQFD, irqfd, STRUCT, "a GSI that an eventfd drives")                                           \
 	ROW(KVM_IOEVENTFD, ioeventfd, STRUCT, "an eventfd that a guest's write signals")                        \
 	ROW(KVM_REGISTER_COALESCED_MMIO, register_coalesced, STRUCT,                                            \
@@ -63,9 +65,13 @@
 	ROW(KVM_SET_REGS, set_regs, STRUCT, "the reverse")                                            \
 	ROW(KVM_GET_SREGS, get_sregs, STRUCT, "segments, tables, control registers, EFER, APIC base") \
 	ROW(KVM_SET_SREGS, set_sregs, STRUCT, "the reverse")                                          \
+	ROW(KVM_GET_SREGS2, get_sregs2, STRUCT, "the same, with the PDPTEs of PAE paging")            \
+	ROW(KVM_SET_SREGS2, set_sregs2, STRUCT, "the reverse")                                        \
+	ROW(KVM_TRANSLATE, get_translate, STRUCT, "a linear address to guest-physical")               \
 	ROW(KVM_GET_FPU, get_fpu, STRUCT, "x87 and SSE registers")                                    \
 	ROW(KVM_SET_FPU, set_fpu, STRUCT, "the reverse")                                              \
 	ROW(KVM_GET_XSAVE, get_xsave, STRUCT, "extended state, as XSAVE's standard form has it")      \
+	ROW(KVM_GET_XSAVE2, get_xsave2, STRUCT, "the same: no image is larger here")                  \
 	ROW(KVM_SET_XSAVE, set_xsave, STRUCT, "the reverse")                                          \
 	ROW(KVM_GET_XCRS, get_xcrs, STRUCT, "XCR0")                                                   \
 	ROW(KVM_SET_XCRS, set_xcrs, STRUCT, "the reverse")                                            \

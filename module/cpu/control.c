@@ -29,20 +29,26 @@ static u64 physical_reserved(struct vcpu *vcpu)
 	return GENMASK_ULL(63, vcpu->maxphyaddr);
 }
 
-int control_load_pdptrs(struct vcpu *vcpu, u64 cr3)
+int control_set_pdptrs(struct vcpu *vcpu, const u64 pdptrs[4])
 {
-	u64 pdptrs[4];
 	unsigned int i;
 
-	if (guest_read(vcpu->vm, cr3 & GENMASK_ULL(31, 5), pdptrs, sizeof(pdptrs)))
-		return -EINVAL;
-	for (i = 0; i < ARRAY_SIZE(pdptrs); i++)
+	for (i = 0; i < ARRAY_SIZE(vcpu->pdptrs); i++)
 		if ((pdptrs[i] & PDPTE_PRESENT) && (pdptrs[i] & (PDPTE_RESERVED | physical_reserved(vcpu))))
 			return -EINVAL;
-	memcpy(vcpu->pdptrs, pdptrs, sizeof(pdptrs));
+	memcpy(vcpu->pdptrs, pdptrs, sizeof(vcpu->pdptrs));
 	vcpu->known |= STATE_PDPTRS;
 	vcpu->changed |= STATE_PDPTRS;
 	return 0;
+}
+
+int control_load_pdptrs(struct vcpu *vcpu, u64 cr3)
+{
+	u64 pdptrs[4];
+
+	if (guest_read(vcpu->vm, cr3 & GENMASK_ULL(31, 5), pdptrs, sizeof(pdptrs)))
+		return -EINVAL;
+	return control_set_pdptrs(vcpu, pdptrs);
 }
 
 /* Sets LMA or clears it, as paging goes on or off with EFER.LME. */

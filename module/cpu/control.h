@@ -32,6 +32,9 @@ bool control_valid(struct vcpu *vcpu, u64 cr0, u64 cr3, u64 cr4, u64 efer);
 /** control_load_pdptrs - reads the PDPTEs that CR3 points to. May sleep. Return: 0, or -EINVAL: reserved bits. */
 int control_load_pdptrs(struct vcpu *vcpu, u64 cr3);
 
+/** control_set_pdptrs - Return: 0, or -EINVAL: reserved bits. */
+int control_set_pdptrs(struct vcpu *vcpu, const u64 pdptrs[4]);
+
 /** control_uses_pdptrs - PAE paging: 32-bit, with four page-directory-pointer-table entries held by the CPU */
 static inline bool control_uses_pdptrs(u64 cr0, u64 cr4, u64 efer)
 {

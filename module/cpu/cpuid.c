@@ -317,13 +317,37 @@ static const struct {
 	(X86_CR4_VME | X86_CR4_PVI | X86_CR4_TSD | X86_CR4_DE | X86_CR4_PSE | X86_CR4_PAE | X86_CR4_MCE | \
 	 X86_CR4_PGE | X86_CR4_PCE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT)
 
+/* Whether a guest can be given a feature here. */
+static bool offered(u32 function, enum cpuid_regs_idx reg, int feature)
+{
+	struct kvm_cpuid_entry2 e;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(rules); i++) {
+		if (rules[i].function != function)
+			continue;
+		apply_rule(&rules[i], &e);
+		adjust(&e);
+		return *entry_register(&e, reg) & BIT(feature & 31);
+	}
+	return false;
+}
+
+/* As long as a client has not said what the guest has, CR4 takes all that there is. */
+static bool grants(struct vcpu *vcpu, u32 function, enum cpuid_regs_idx reg, int feature)
+{
+	if (!vcpu->nr_cpuid)
+		return offered(function, reg, feature);
+	return cpuid_has(vcpu, function, 0, reg, feature & 31);
+}
+
 static void derive_cr4(struct vcpu *vcpu)
 {
 	u64 allowed = CR4_ALWAYS;
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(cr4_features); i++)
-		if (cpuid_has(vcpu, cr4_features[i].function, 0, cr4_features[i].reg, cr4_features[i].feature & 31))
+		if (grants(vcpu, cr4_features[i].function, cr4_features[i].reg, cr4_features[i].feature))
 			allowed |= cr4_features[i].cr4;
 	vcpu->cr4_reserved = ~allowed;
 }
@@ -356,17 +380,6 @@ static void derive(struct vcpu *vcpu)
 	vcpu->supported_xcr0 = e ? (e->eax | (u64)e->edx << 32) & fpu_supported_xcr0() : 0;
 	derive_cr4(vcpu);
 	derive_efer(vcpu);
-}
-
-int cpuid_set(struct vcpu *vcpu, struct kvm_cpuid_entry2 *entries, int nr)
-{
-	kvfree(vcpu->cpuid);
-	vcpu->cpuid = entries;
-	vcpu->nr_cpuid = nr;
-	derive(vcpu);
-	irq_cpuid_changed(vcpu);
-	backend.cpuid_changed(vcpu);
-	return 0;
 }
 
 /* A leaf above the highest of its range reads as the highest basic one on Intel, as zero on AMD. SDM, "CPUID". */
@@ -416,6 +429,11 @@ static void add_state(struct vcpu *vcpu, u32 function, u32 index, u64 *gpr)
 			gpr[REG_RCX] |= F(OSXSAVE);
 		if (!(vcpu->msr.apic_base & MSR_IA32_APICBASE_ENABLE))
 			gpr[REG_RDX] &= ~(u64)F(APIC);
+		if (READ_ONCE(vcpu->vm->disabled_quirks) & KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT) {
+			gpr[REG_RCX] &= ~(u64)F(MWAIT);
+			if (vcpu->msr.misc_enable & MSR_IA32_MISC_ENABLE_MWAIT)
+				gpr[REG_RCX] |= F(MWAIT);
+		}
 	} else if (function == 7 && index == 0) {
 		vcpu_know(vcpu, STATE_CR4);
 		gpr[REG_RCX] &= ~(u64)F(OSPKE);
@@ -424,6 +442,56 @@ static void add_state(struct vcpu *vcpu, u32 function, u32 index, u64 *gpr)
 	} else if (function == XSAVE_LEAF && index == 0) {
 		gpr[REG_RBX] = xsave_size(vcpu, vcpu->xcr0);
 	}
+}
+
+static void update_entry(struct vcpu *vcpu, struct kvm_cpuid_entry2 *entry)
+{
+	u64 gpr[REG_RBX + 1] = { [REG_RBX] = entry->ebx, [REG_RCX] = entry->ecx, [REG_RDX] = entry->edx };
+
+	add_state(vcpu, entry->function, entry->index, gpr);
+	entry->ebx = gpr[REG_RBX];
+	entry->ecx = gpr[REG_RCX];
+	entry->edx = gpr[REG_RDX];
+}
+
+void cpuid_get(struct vcpu *vcpu, int i, struct kvm_cpuid_entry2 *entry)
+{
+	*entry = vcpu->cpuid[i];
+	update_entry(vcpu, entry);
+}
+
+static bool same_cpuid(struct vcpu *vcpu, struct kvm_cpuid_entry2 *entries, int nr)
+{
+	struct kvm_cpuid_entry2 mine;
+	int i;
+
+	if (nr != vcpu->nr_cpuid)
+		return false;
+	for (i = 0; i < nr; i++) {
+		cpuid_get(vcpu, i, &mine);
+		update_entry(vcpu, &entries[i]);
+		if (memcmp(&mine, &entries[i], offsetof(struct kvm_cpuid_entry2, padding)))
+			return false;
+	}
+	return true;
+}
+
+int cpuid_set(struct vcpu *vcpu, struct kvm_cpuid_entry2 *entries, int nr)
+{
+	/* What a guest has seen of its CPU does not change any more. */
+	if (vcpu->last_cpu >= 0) {
+		if (!same_cpuid(vcpu, entries, nr))
+			return -EINVAL;
+		kvfree(entries);
+		return 0;
+	}
+	kvfree(vcpu->cpuid);
+	vcpu->cpuid = entries;
+	vcpu->nr_cpuid = nr;
+	derive(vcpu);
+	irq_cpuid_changed(vcpu);
+	backend.set_intercepts(vcpu);
+	return 0;
 }
 
 void cpuid_execute(struct vcpu *vcpu, u32 function, u32 index, u64 *gpr)

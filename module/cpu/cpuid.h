@@ -19,9 +19,12 @@ int cpuid_supported(struct kvm_cpuid_entry2 *entries, int max);
 
 /**
  * cpuid_set - gives a vCPU its CPUID (KVM_SET_CPUID2); takes over @entries (kvmalloc'd) on success
- * Return: 0 or -EINVAL.
+ * Return: 0, or -EINVAL: other than before, after the vCPU has run.
  */
 int cpuid_set(struct vcpu *vcpu, struct kvm_cpuid_entry2 *entries, int nr);
+
+/** cpuid_get - the entry @i that the client set, with the bits that follow the vCPU's state as they are now */
+void cpuid_get(struct vcpu *vcpu, int i, struct kvm_cpuid_entry2 *entry);
 
 /** cpuid_execute - the instruction: answers into @gpr, indexed by enum gpr */
 void cpuid_execute(struct vcpu *vcpu, u32 function, u32 index, u64 *gpr);

@@ -12,6 +12,7 @@
 
 #include "../emulate.h"
 #include "../irq/irqchip.h"
+#include "../vm.h"
 #include "control.h"
 #include "cpuid.h"
 #include "msr.h"
@@ -141,6 +142,7 @@ static const struct msr_field fields[] = {
 	FIELD(MSR_IA32_MCG_CAP, msr.mcg_cap, 0, nothing),
 	FIELD(MSR_IA32_MCG_STATUS, msr.mcg_status, 0, low_32),
 	FIELD(MSR_IA32_DEBUGCTLMSR, msr.debugctl, 0, zero),
+	FIELD(MSR_IA32_POWER_CTL, msr.power_ctl, 0, any),
 	FIELD(MSR_SMI_COUNT, msr.smi_count, 0, nothing),
 };
 
@@ -187,6 +189,12 @@ static bool find_field(u32 index, struct msr_field *field)
 }
 
 /* -- MSRs with functions ----------------------------------------------------------------------------------------- */
+
+/* What of the host's DE_CFG a guest may rely on. */
+static u64 host_decfg(void)
+{
+	return boot_cpu_has(X86_FEATURE_LFENCE_RDTSC) ? MSR_AMD64_DE_CFG_LFENCE_SERIALIZE : 0;
+}
 
 static int read_tsc(struct vcpu *vcpu, u32 index, u64 *value, enum msr_origin origin)
 {
@@ -300,6 +308,54 @@ static int write_patch_level(struct vcpu *vcpu, u32 index, u64 value, enum msr_o
 	return 0;
 }
 
+static int read_platform_info(struct vcpu *vcpu, u32 index, u64 *value, enum msr_origin origin)
+{
+	if (origin == MSR_GUEST && READ_ONCE(vcpu->vm->no_platform_info))
+		return -EINVAL;
+	*value = vcpu->msr.platform_info;
+	return 0;
+}
+
+static int write_platform_info(struct vcpu *vcpu, u32 index, u64 value, enum msr_origin origin)
+{
+	if (origin == MSR_GUEST || (vcpu->msr.misc_features_enables & ~value & MSR_PLATFORM_INFO_CPUID_FAULT))
+		return -EINVAL;
+	vcpu->msr.platform_info = value;
+	return 0;
+}
+
+static int read_misc_features(struct vcpu *vcpu, u32 index, u64 *value, enum msr_origin origin)
+{
+	*value = vcpu->msr.misc_features_enables;
+	return 0;
+}
+
+/* CPUID faulting, where the platform says that there is such a thing. SDM volume 3, "CPUID Faulting". */
+static int write_misc_features(struct vcpu *vcpu, u32 index, u64 value, enum msr_origin origin)
+{
+	if (value & ~(u64)MSR_MISC_FEATURES_ENABLES_CPUID_FAULT)
+		return -EINVAL;
+	if (value && !(vcpu->msr.platform_info & MSR_PLATFORM_INFO_CPUID_FAULT))
+		return -EINVAL;
+	vcpu->msr.misc_features_enables = value;
+	return 0;
+}
+
+static int read_decfg(struct vcpu *vcpu, u32 index, u64 *value, enum msr_origin origin)
+{
+	*value = vcpu->msr.decfg;
+	return 0;
+}
+
+/* Whether LFENCE serializes is the client's to say, of what the host has. APM volume 3, "LFENCE". */
+static int write_decfg(struct vcpu *vcpu, u32 index, u64 value, enum msr_origin origin)
+{
+	if ((value & ~host_decfg()) || (origin == MSR_GUEST && value != vcpu->msr.decfg))
+		return -EINVAL;
+	vcpu->msr.decfg = value;
+	return 0;
+}
+
 static int read_zero(struct vcpu *vcpu, u32 index, u64 *value, enum msr_origin origin)
 {
 	*value = 0;
@@ -359,8 +415,9 @@ static const struct msr_range ranges[] = {
 	{ MSR_MTRRcap, MSR_MTRRcap, read_mtrr_cap, write_refused },
 	{ MSR_IA32_PLATFORM_ID, MSR_IA32_PLATFORM_ID, read_zero, write_refused },
 	{ MSR_IA32_EBL_CR_POWERON, MSR_IA32_EBL_CR_POWERON, read_zero, write_ignored },
-	{ MSR_PLATFORM_INFO, MSR_PLATFORM_INFO, read_zero, write_refused },
-	{ MSR_MISC_FEATURES_ENABLES, MSR_MISC_FEATURES_ENABLES, read_zero, write_zero },
+	{ MSR_PLATFORM_INFO, MSR_PLATFORM_INFO, read_platform_info, write_platform_info, true },
+	{ MSR_MISC_FEATURES_ENABLES, MSR_MISC_FEATURES_ENABLES, read_misc_features, write_misc_features, true },
+	{ MSR_AMD64_DE_CFG, MSR_AMD64_DE_CFG, read_decfg, write_decfg },
 	{ MSR_AMD64_PATCH_LOADER, MSR_AMD64_PATCH_LOADER, read_zero, write_ignored },
 	{ MSR_AMD64_SYSCFG, MSR_AMD64_SYSCFG, read_zero, write_ignored },
 	{ MSR_K7_HWCR, MSR_K7_HWCR, read_zero, write_ignored },
@@ -401,7 +458,7 @@ int msr_read(struct vcpu *vcpu, u32 index, u64 *value, enum msr_origin origin)
 	if (range)
 		return range->read(vcpu, index, value, origin);
 	if (!find_field(index, &field))
-		return -EINVAL;
+		return -ENOENT;
 	vcpu_know(vcpu, field.state);
 	*value = *(u64 *)((void *)vcpu + field.offset);
 	return 0;
@@ -415,7 +472,7 @@ int msr_write(struct vcpu *vcpu, u32 index, u64 value, enum msr_origin origin)
 	if (range)
 		return range->write(vcpu, index, value, origin);
 	if (!find_field(index, &field))
-		return -EINVAL;
+		return -ENOENT;
 	if (!field.may_write(vcpu, value) && !(origin == MSR_HOST && field.may_write == nothing))
 		return -EINVAL;
 	vcpu_touch(vcpu, field.state);
@@ -453,6 +510,28 @@ unsigned int msr_list(u32 *indices, unsigned int max)
 	return nr;
 }
 
+unsigned int msr_feature_list(u32 *indices, unsigned int max)
+{
+	unsigned int nr = 0;
+
+	list_one(indices, max, &nr, MSR_IA32_UCODE_REV);
+	if (host_decfg())
+		list_one(indices, max, &nr, MSR_AMD64_DE_CFG);
+	return nr;
+}
+
+int msr_feature_read(u32 index, u64 *value)
+{
+	switch (index) {
+	case MSR_IA32_UCODE_REV:
+		return rdmsrl_safe(index, value);
+	case MSR_AMD64_DE_CFG:
+		*value = host_decfg();
+		return 0;
+	}
+	return -ENOENT;
+}
+
 void msr_reset(struct vcpu *vcpu)
 {
 	u64 apic_base = vcpu->msr.apic_base;
@@ -461,4 +540,5 @@ void msr_reset(struct vcpu *vcpu)
 	vcpu->msr.apic_base = apic_base;
 	vcpu->msr.pat = PAT_RESET;
 	vcpu->msr.misc_enable = MISC_ENABLE_RESET;
+	vcpu->msr.platform_info = MSR_PLATFORM_INFO_CPUID_FAULT;
 }

@@ -12,7 +12,7 @@ enum msr_origin { MSR_GUEST, MSR_HOST };
 
 /**
  * msr_read, msr_write - one MSR. In a slice or not.
- * Return: 0, or -EINVAL: #GP(0), nothing changed.
+ * Return: 0; or #GP(0), nothing changed: -EINVAL, -ENOENT if there is no such MSR.
  */
 int msr_read(struct vcpu *vcpu, u32 index, u64 *value, enum msr_origin origin);
 int msr_write(struct vcpu *vcpu, u32 index, u64 value, enum msr_origin origin);
@@ -22,6 +22,10 @@ bool msr_write_sleeps(struct vcpu *vcpu, u32 index);
 
 /** msr_list - the MSRs that a client has to save (KVM_GET_MSR_INDEX_LIST). Return: how many there are. */
 unsigned int msr_list(u32 *indices, unsigned int max);
+
+/** msr_feature_list, msr_feature_read - MSRs that tell what of this host a guest can be given. As the above. */
+unsigned int msr_feature_list(u32 *indices, unsigned int max);
+int msr_feature_read(u32 index, u64 *value);
 
 void msr_reset(struct vcpu *vcpu);
 

@@ -5,6 +5,7 @@
 #include "../backend.h"
 #include "../emulate.h"
 #include "../irq/irqchip.h"
+#include "../memory/walk.h"
 #include "control.h"
 #include "cpuid.h"
 #include "fpu.h"
@@ -235,6 +236,99 @@ int state_set_sregs(struct vcpu *vcpu, const struct kvm_sregs *sregs)
 	vcpu_request(vcpu, REQ_GUEST_TLB_FLUSH);
 	/* Older clients start a boot CPU at its reset vector without saying that it may run. */
 	return reload_pdptrs(vcpu);
+}
+
+/* The registers come first in both structs, laid out alike. */
+#define SREGS_COMMON offsetof(struct kvm_sregs, interrupt_bitmap)
+
+void state_get_sregs2(struct vcpu *vcpu, struct kvm_sregs2 *sregs2)
+{
+	struct kvm_sregs sregs;
+
+	static_assert(SREGS_COMMON == offsetof(struct kvm_sregs2, flags));
+	state_get_sregs(vcpu, &sregs);
+	memset(sregs2, 0, sizeof(*sregs2));
+	memcpy(sregs2, &sregs, SREGS_COMMON);
+	if (!control_uses_pdptrs(vcpu->cr0, vcpu->cr4, vcpu->efer))
+		return;
+	memcpy(sregs2->pdptrs, vcpu->pdptrs, sizeof(sregs2->pdptrs));
+	sregs2->flags = KVM_SREGS2_FLAGS_PDPTRS_VALID;
+}
+
+int state_set_sregs2(struct vcpu *vcpu, const struct kvm_sregs2 *sregs2)
+{
+	struct kvm_sregs sregs = {};
+	int r;
+
+	if (sregs2->flags & ~(u64)KVM_SREGS2_FLAGS_PDPTRS_VALID)
+		return -EINVAL;
+	if (sregs2->flags && !control_uses_pdptrs(sregs2->cr0, sregs2->cr4, sregs2->efer))
+		return -EINVAL;
+	memcpy(&sregs, sregs2, SREGS_COMMON);
+	r = state_set_sregs(vcpu, &sregs);
+	if (r || !sregs2->flags)
+		return r;
+	return control_set_pdptrs(vcpu, sregs2->pdptrs);
+}
+
+void state_translate(struct vcpu *vcpu, struct kvm_translation *translation)
+{
+	struct exception exception;
+	u64 gpa;
+
+	translation->valid = vcpu_translate(vcpu, translation->linear_address, 0, &gpa, &exception) == WALK_OK;
+	translation->physical_address = translation->valid ? gpa : ~0ull;
+	translation->writeable = 1;
+	translation->usermode = 0;
+}
+
+/* -- registers in struct kvm_run --------------------------------------------------------------------------------- */
+
+static int sync_sregs(struct vcpu *vcpu)
+{
+	struct kvm_sregs sregs = vcpu->run->s.regs.sregs;
+
+	return state_set_sregs(vcpu, &sregs);
+}
+
+static int sync_events(struct vcpu *vcpu)
+{
+	struct kvm_vcpu_events events = vcpu->run->s.regs.events;
+
+	return state_set_events(vcpu, &events);
+}
+
+int state_sync_in(struct vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+	u64 dirty = READ_ONCE(run->kvm_dirty_regs);
+	struct kvm_regs regs;
+
+	if ((dirty | READ_ONCE(run->kvm_valid_regs)) & ~(u64)KVM_SYNC_X86_VALID_FIELDS)
+		return -EINVAL;
+	if (dirty & KVM_SYNC_X86_REGS) {
+		regs = run->s.regs.regs;
+		state_set_regs(vcpu, &regs);
+	}
+	if ((dirty & KVM_SYNC_X86_SREGS) && sync_sregs(vcpu))
+		return -EINVAL;
+	if ((dirty & KVM_SYNC_X86_EVENTS) && sync_events(vcpu))
+		return -EINVAL;
+	run->kvm_dirty_regs = 0;
+	return 0;
+}
+
+void state_sync_out(struct vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+	u64 wanted = READ_ONCE(run->kvm_valid_regs);
+
+	if (wanted & KVM_SYNC_X86_REGS)
+		state_get_regs(vcpu, &run->s.regs.regs);
+	if (wanted & KVM_SYNC_X86_SREGS)
+		state_get_sregs(vcpu, &run->s.regs.sregs);
+	if (wanted & KVM_SYNC_X86_EVENTS)
+		state_get_events(vcpu, &run->s.regs.events);
 }
 
 /* -- debug registers --------------------------------------------------------------------------------------------- */

@@ -196,12 +196,14 @@ static void svm_vcpu_destroy(struct vcpu *vcpu)
 	kfree(svm);
 }
 
-static void svm_cpuid_changed(struct vcpu *vcpu)
+static void svm_set_intercepts(struct vcpu *vcpu)
 {
+	svm_choose_msr_map(vcpu);
 }
 
 const struct backend svm_backend = {
 	.name = "AMD SVM",
+	.hypercall = { 0x0f, 0x01, 0xd9 },
 	.setup = svm_setup,
 	.teardown = svm_teardown,
 	.cpu_on = svm_cpu_on,
@@ -209,7 +211,7 @@ const struct backend svm_backend = {
 	.tables = svm_tables,
 	.vcpu_create = svm_vcpu_create,
 	.vcpu_destroy = svm_vcpu_destroy,
-	.cpuid_changed = svm_cpuid_changed,
+	.set_intercepts = svm_set_intercepts,
 	.slice_begin = svm_slice_begin,
 	.slice_end = svm_slice_end,
 	.enter = svm_enter,

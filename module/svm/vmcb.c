@@ -15,7 +15,7 @@
 #define MSRPM_SIZE (2 * PAGE_SIZE)
 
 static void *io_map __ro_after_init;
-static void *msr_map __ro_after_init;
+static void *msr_map __ro_after_init, *closed_msr_map __ro_after_init;
 
 /* The registers that VMLOAD and VMSAVE switch: a guest reads and writes its own. */
 static const u32 passed_msrs[] = {
@@ -47,12 +47,14 @@ int svm_maps_create(void)
 
 	io_map = alloc_pages_exact(IOPM_SIZE, GFP_KERNEL);
 	msr_map = alloc_pages_exact(MSRPM_SIZE, GFP_KERNEL);
-	if (!io_map || !msr_map) {
+	closed_msr_map = alloc_pages_exact(MSRPM_SIZE, GFP_KERNEL);
+	if (!io_map || !msr_map || !closed_msr_map) {
 		svm_maps_destroy();
 		return -ENOMEM;
 	}
 	memset(io_map, 0xff, IOPM_SIZE);
 	memset(msr_map, 0xff, MSRPM_SIZE);
+	memset(closed_msr_map, 0xff, MSRPM_SIZE);
 	for (i = 0; i < ARRAY_SIZE(passed_msrs); i++) {
 		__clear_bit(msr_map_bit(passed_msrs[i]), msr_map);
 		__clear_bit(msr_map_bit(passed_msrs[i]) + 1, msr_map);
@@ -66,11 +68,22 @@ void svm_maps_destroy(void)
 		free_pages_exact(io_map, IOPM_SIZE);
 	if (msr_map)
 		free_pages_exact(msr_map, MSRPM_SIZE);
+	if (closed_msr_map)
+		free_pages_exact(closed_msr_map, MSRPM_SIZE);
+}
+
+/* A client's filter wants to see every access: see cpu/msr_filter.c. */
+void svm_choose_msr_map(struct vcpu *vcpu)
+{
+	void *map = rcu_access_pointer(vcpu->vm->msr_filter) ? closed_msr_map : msr_map;
+
+	to_vmcb(vcpu)->control.msrpm_base_pa = __pa(map);
 }
 
 /*
  * #DB and #AC are intercepted because a guest can have the CPU deliver them without end, with no instruction boundary
- * at which the host would get its turn. Source: AMD and Intel on CVE-2015-8104, CVE-2015-5307.
+ * at which the host would get its turn. Source: AMD and Intel on CVE-2015-8104, CVE-2015-5307. #UD: see
+ * exit_invalid_opcode().
  */
 static const u8 intercepts[] = {
 	INTERCEPT_CR0_WRITE,
@@ -94,6 +107,7 @@ static const u8 intercepts[] = {
 	INTERCEPT_DR6_WRITE,
 	INTERCEPT_DR7_WRITE,
 	INTERCEPT_EXCEPTION_OFFSET + VECTOR_DB,
+	INTERCEPT_EXCEPTION_OFFSET + VECTOR_UD,
 	INTERCEPT_EXCEPTION_OFFSET + VECTOR_AC,
 	INTERCEPT_EXCEPTION_OFFSET + VECTOR_MC,
 	INTERCEPT_INTR,
@@ -132,7 +146,7 @@ void svm_vmcb_init(struct vcpu *vcpu)
 	for (i = 0; i < ARRAY_SIZE(intercepts); i++)
 		svm_set_intercept(to_vmcb(vcpu), intercepts[i], true);
 	control->iopm_base_pa = __pa(io_map);
-	control->msrpm_base_pa = __pa(msr_map);
+	svm_choose_msr_map(vcpu);
 	/* Physical interrupts obey the host's RFLAGS.IF, and the guest's TPR is the local APIC's business. */
 	control->int_ctl = V_INTR_MASKING_MASK;
 	control->nested_ctl = SVM_NESTED_CTL_NP_ENABLE;

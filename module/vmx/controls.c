@@ -38,8 +38,9 @@ static const struct open_msr open_speculation_msrs[] = {
 	{ MSR_IA32_PRED_CMD, MSR_WRITE },
 };
 
-/* Two for all VMs: the second opens the speculation controls too. */
-static unsigned long *msr_bitmaps[2];
+/* For all VMs: the second opens the speculation controls too, and the third, for VMs with a filter, nothing. */
+enum { BITMAP_OPEN, BITMAP_SPECULATION, BITMAP_CLOSED, NR_BITMAPS };
+static unsigned long *msr_bitmaps[NR_BITMAPS];
 
 static void open_msr(unsigned long *bitmap, const struct open_msr *open)
 {
@@ -71,19 +72,20 @@ int vmx_controls_setup(void)
 			return -ENOMEM;
 		}
 		memset(msr_bitmaps[i], 0xff, PAGE_SIZE);
-		for (k = 0; k < ARRAY_SIZE(open_msrs); k++)
+		for (k = 0; k < ARRAY_SIZE(open_msrs) && i != BITMAP_CLOSED; k++)
 			open_msr(msr_bitmaps[i], &open_msrs[k]);
 	}
 	for (k = 0; k < ARRAY_SIZE(open_speculation_msrs); k++)
-		open_msr(msr_bitmaps[1], &open_speculation_msrs[k]);
+		open_msr(msr_bitmaps[BITMAP_SPECULATION], &open_speculation_msrs[k]);
 	return 0;
 }
 
 /*
  * #DB and #AC because a guest whose handler for one raises it again would otherwise never leave its loop of deliveries
- * (CVE-2015-8104, CVE-2015-5307), not even for an interrupt; #MC because it is the host's.
+ * (CVE-2015-8104, CVE-2015-5307), not even for an interrupt; #MC because it is the host's; #UD for
+ * exit_invalid_opcode().
  */
-#define INTERCEPTED_EXCEPTIONS (BIT(VECTOR_DB) | BIT(VECTOR_AC) | BIT(VECTOR_MC))
+#define INTERCEPTED_EXCEPTIONS (BIT(VECTOR_DB) | BIT(VECTOR_UD) | BIT(VECTOR_AC) | BIT(VECTOR_MC))
 
 /** vmx_write_controls - a new VMCS's controls, with what does not change. The VMCS is loaded. */
 void vmx_write_controls(struct vmx_vcpu *vmx)
@@ -157,8 +159,15 @@ static bool has_spec_ctrl(const struct vcpu *vcpu)
 	(X86_CR4_PVI | X86_CR4_TSD | X86_CR4_DE | X86_CR4_PCE | X86_CR4_PGE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | \
 	 X86_CR4_FSGSBASE)
 
-/** vmx_cpuid_changed - what the guest may execute without an exit follows its CPUID */
-void vmx_cpuid_changed(struct vcpu *vcpu)
+static unsigned long *msr_bitmap(const struct vcpu *vcpu)
+{
+	if (rcu_access_pointer(vcpu->vm->msr_filter))
+		return msr_bitmaps[BITMAP_CLOSED];
+	return msr_bitmaps[to_vmx(vcpu)->entry.switch_spec_ctrl ? BITMAP_SPECULATION : BITMAP_OPEN];
+}
+
+/** vmx_set_intercepts - what the guest may execute without an exit follows its CPUID and the client's MSR filter */
+void vmx_set_intercepts(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
 
@@ -167,7 +176,7 @@ void vmx_cpuid_changed(struct vcpu *vcpu)
 	vmx->cr4_owned = HARMLESS_CR4 & ~vcpu->cr4_reserved;
 	vmcs_get(vmx);
 	vmcs_write32(SECONDARY_VM_EXEC_CONTROL, secondary_controls(vcpu));
-	vmcs_write64(MSR_BITMAP, __pa(msr_bitmaps[vmx->entry.switch_spec_ctrl]));
+	vmcs_write64(MSR_BITMAP, __pa(msr_bitmap(vcpu)));
 	vmcs_write_natural(CR4_GUEST_HOST_MASK, ~vmx->cr4_owned);
 	vmcs_put();
 	vcpu->changed |= STATE_CR4;

@@ -55,6 +55,8 @@ static enum next exception_or_nmi(struct vcpu *vcpu)
 	/* These went to the host by deliver_to_host(). */
 	if ((exit->interruption & INTR_INFO_INTR_TYPE_MASK) == INTR_TYPE_NMI_INTR || exception.vector == VECTOR_MC)
 		return NEXT_ENTER;
+	if (exception.vector == VECTOR_UD)
+		return exit_invalid_opcode(vcpu);
 	if (exception.vector == VECTOR_DB)
 		return exit_debug_exception(vcpu, exit);
 	exception.has_error = had_error_code(exit);
@@ -185,8 +187,8 @@ static const struct exit_row exit_table[] = {
 	[EXIT_REASON_INVALID_STATE] = { failed_entry, EXIT_QUALIFIED },
 	[EXIT_REASON_MSR_LOAD_FAIL] = { failed_entry, EXIT_QUALIFIED },
 	[EXIT_REASON_MCE_DURING_VMENTRY] = { failed_entry, EXIT_QUALIFIED },
-	[EXIT_REASON_MWAIT_INSTRUCTION] = INSN(exit_skip),
-	[EXIT_REASON_MONITOR_INSTRUCTION] = INSN(exit_skip),
+	[EXIT_REASON_MWAIT_INSTRUCTION] = INSN(exit_monitor_mwait),
+	[EXIT_REASON_MONITOR_INSTRUCTION] = INSN(exit_monitor_mwait),
 	[EXIT_REASON_EPT_VIOLATION] = { ept_violation, EXIT_QUALIFIED | EXIT_GPA | EXIT_IN_DELIVERY },
 	[EXIT_REASON_EPT_MISCONFIG] = { ept_misconfiguration, EXIT_GPA },
 	[EXIT_REASON_WBINVD] = INSN(exit_skip),

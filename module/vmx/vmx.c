@@ -69,7 +69,7 @@ static int vmx_vcpu_create(struct vcpu *vcpu)
 	vmx->eptp = vmx_eptp(vcpu->vm);
 	vcpu->backend = vmx;
 	init_vmcs(vmx);
-	vmx_cpuid_changed(vcpu);
+	vmx_set_intercepts(vcpu);
 	return 0;
 }
 
@@ -85,6 +85,7 @@ static void vmx_vcpu_destroy(struct vcpu *vcpu)
 
 const struct backend vmx_backend = {
 	.name = "Intel VMX",
+	.hypercall = { 0x0f, 0x01, 0xc1 },
 	/* Would take the hook for crashes, of which the kernel has one; and the CPUs are in VMX operation already. */
 	.excludes = "kvm_intel",
 	.setup = vmx_setup,
@@ -94,7 +95,7 @@ const struct backend vmx_backend = {
 	.tables = vmx_tables,
 	.vcpu_create = vmx_vcpu_create,
 	.vcpu_destroy = vmx_vcpu_destroy,
-	.cpuid_changed = vmx_cpuid_changed,
+	.set_intercepts = vmx_set_intercepts,
 	.slice_begin = vmx_slice_begin,
 	.slice_end = vmx_slice_end,
 	.enter = vmx_enter,

@@ -95,7 +95,7 @@ void vmx_cpus_teardown(void);
 int vmx_controls_setup(void);
 void vmx_controls_teardown(void);
 void vmx_write_controls(struct vmx_vcpu *vmx);
-void vmx_cpuid_changed(struct vcpu *vcpu);
+void vmx_set_intercepts(struct vcpu *vcpu);
 void vmx_set_windows(struct vcpu *vcpu, bool interrupt, bool nmi);
 void vmx_set_ia32e_mode_guest(struct vmx_vcpu *vmx, bool on);
 
