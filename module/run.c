@@ -170,6 +170,9 @@ static void inject_event(struct vcpu *vcpu)
 		backend.inject(vcpu);
 	interrupt_waits = irq_waits(vcpu) || wants_window(vcpu);
 	backend.set_windows(vcpu, interrupt_waits, vcpu->nmi_pending);
+	/* Last of all, so that the entry follows at once. */
+	if (unlikely(vcpu->awaited_tsc))
+		irq_timer_wait(vcpu);
 }
 
 /* Requests whose answer may sleep: outside of the slice, before the next one. */

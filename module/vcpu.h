@@ -185,6 +185,7 @@ struct vcpu {
 
 	struct lapic *lapic; /* NULL without chips in the module */
 	u8 cr8;		     /* without */
+	u64 awaited_tsc;     /* the deadline of a timer's interrupt that was requested early; 0: none */
 	int mp_state;
 	u32 sipi_vector;
 	unsigned long pending_init_sipi;

@@ -116,6 +116,7 @@ struct irqchip {
  * @vcpu: whose it is
  * @timer: runs when the guest's timer does
  * @tsc_deadline: what @timer stands for in TSC-deadline mode; 0: it stands for a time
+ * @advance_ns: how much earlier than that @timer is set: what it took lately from its interrupt into the guest
  * @eoi_exits_seq: the irqchip's when the EOI-exit bitmap was made
  * @ended: the vector that REQ_IOAPIC_EOI is about
  */
@@ -124,6 +125,7 @@ struct vcpu_lapic {
 	struct vcpu *vcpu;
 	struct hrtimer timer;
 	u64 tsc_deadline;
+	u32 advance_ns;
 	u32 eoi_exits_seq;
 	u8 ended;
 };

@@ -9,6 +9,9 @@
 #include "../cpu/tsc.h"
 #include "internal.h"
 
+/* The host's timer is set to so much before a TSC deadline at the most: see struct vcpu_lapic. As KVM's bound. */
+#define ADVANCE_MAX_NS 5000
+
 #define FAR_AWAY_MS (KTIME_MAX / 4 / NSEC_PER_MSEC)
 
 static enum hrtimer_restart timer_function(struct hrtimer *timer)
@@ -62,29 +65,53 @@ void lapic_timer_arm_tsc(void *ctx, u64 deadline)
 {
 	struct vcpu *vcpu = ctx;
 	struct vcpu_lapic *v = vcpu_lapic(vcpu);
-	u64 now;
+	u64 now, left;
 
 	lapic_timer_cancel(vcpu);
 	v->tsc_deadline = deadline;
 	now = tsc_read(vcpu);
-	if (deadline <= now)
+	left = deadline > now ? tsc_to_ns(vcpu, deadline - now) : 0;
+	if (left <= v->advance_ns)
 		vcpu_request(vcpu, REQ_TIMER);
 	else
-		hrtimer_start(&v->timer, ns_to_ktime(tsc_to_ns(vcpu, deadline - now)), HRTIMER_MODE_REL_PINNED_HARD);
+		hrtimer_start(&v->timer, ns_to_ktime(left - v->advance_ns), HRTIMER_MODE_REL_PINNED_HARD);
 }
 
-/* The host's clock is steered and may run ahead of the TSC. A guest's interrupt never comes before its deadline. */
+/* More than the advance is left where the host's clock, which is steered, has run ahead of the TSC. */
 static void answer_timer(struct vcpu *vcpu)
 {
 	struct vcpu_lapic *v = vcpu_lapic(vcpu);
+	u64 now = tsc_read(vcpu);
 
-	if (v->tsc_deadline > tsc_read(vcpu)) {
+	if (v->tsc_deadline > now && tsc_to_ns(vcpu, v->tsc_deadline - now) > ADVANCE_MAX_NS) {
 		lapic_timer_arm_tsc(vcpu, v->tsc_deadline);
 		return;
 	}
+	vcpu->awaited_tsc = v->tsc_deadline;
 	v->tsc_deadline = 0;
 	lapic_timer_expired(&v->lapic);
 	irq_look(vcpu);
+}
+
+/*
+ * What the way took this time counts an eighth. A wait for the CPU is no part of it, and a deadline that is far away stems
+ * from before the TSC was set.
+ */
+void irq_timer_wait(struct vcpu *vcpu)
+{
+	struct vcpu_lapic *v = vcpu_lapic(vcpu);
+	u64 now = tsc_read(vcpu), deadline = vcpu->awaited_tsc;
+	u64 off_ns = tsc_to_ns(vcpu, now > deadline ? now - deadline : deadline - now);
+
+	vcpu->awaited_tsc = 0;
+	if (off_ns > ADVANCE_MAX_NS)
+		return;
+	if (now > deadline)
+		v->advance_ns = min_t(u32, v->advance_ns + off_ns / 8, ADVANCE_MAX_NS);
+	else
+		v->advance_ns -= min_t(u32, off_ns / 8, v->advance_ns);
+	while (tsc_read(vcpu) < deadline)
+		cpu_relax();
 }
 
 /*
