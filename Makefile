@@ -52,6 +52,10 @@ bench: prepare
 	$(Q)$(MAKE) -s all
 	$(Q)selftests/bench
 
+irqbench: prepare
+	$(Q)$(MAKE) -s all
+	$(Q)selftests/irqbench
+
 check:
 	$(Q)selftests/check
 
@@ -66,7 +70,8 @@ help:
 	@echo 'make test     everything that shows that pith works (VENDOR=amd|intel, TESTS="program...")'
 	@echo 'make fuzz     the fuzzers, for longer (COUNT=steps, SEED=number)'
 	@echo 'make bench    the same guest on pith and on stock KVM, side by side'
+	@echo 'make irqbench what interrupts cost on pith and on stock KVM, in instructions'
 	@echo 'make conformance  KVM'"'"'s own selftests on pith and on stock KVM; writes Documentation/conformance.md'
 	@echo 'make check    style and static analysis'
 
-.PHONY: all module userspace prepare test fuzz demo bench conformance check clean help
+.PHONY: all module userspace prepare test fuzz demo bench irqbench conformance check clean help
