@@ -28,7 +28,7 @@
 #define VECTOR_IRQFD 0x50
 #define VECTOR_TIMER 0x60
 #define FIRST_GSI 32
-#define SHORT_SECONDS 6
+#define SHORT_SECONDS 4
 #define LONG_SECONDS 150
 #define LAST_WAIT_SECONDS 60
 #define TIMER_TICKS 100000 /* some 10 kHz and less */
