@@ -5,6 +5,7 @@ ktap_count=0 ktap_failed=0
 
 plan()
 {
+	ktap_count=0
 	echo "TAP version 13"
 	echo "1..$1"
 }
