@@ -69,6 +69,19 @@ static inline void compat_send_reschedule(int cpu)
 #define compat_unregister_syscore unregister_syscore_ops
 #endif
 
+#include <linux/sched.h>
+#include <linux/sched/stat.h>
+
+/* For how long this thread waited for a CPU, in nanoseconds; 0 in a kernel that does not count. */
+static inline u64 compat_run_delay(void)
+{
+#ifdef CONFIG_SCHED_INFO
+	return current->sched_info.run_delay;
+#else
+	return 0;
+#endif
+}
+
 /* -- irq -------------------------------------------------------------------------------------------------------- */
 
 #include <linux/eventfd.h>

@@ -9,6 +9,7 @@
 #include "cpu/msr_filter.h"
 #include "extension.h"
 #include "irq/irqchip.h"
+#include "vcpu.h"
 #include "vm.h"
 
 /* The quirks of KVM's that are pith's too: what has them off does as the hardware does. */
@@ -31,13 +32,10 @@ static const struct {
 	u32 cap;
 	int (*enable)(struct vm *vm, const u64 args[4]);
 } capabilities[] = {
-	{ KVM_CAP_SPLIT_IRQCHIP, irqchip_create_split },
-	{ KVM_CAP_X2APIC_API, irq_x2apic_api },
-	{ KVM_CAP_MAX_VCPU_ID, vm_limit_vcpu_ids },
-	{ KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, memory_manual_protect },
-	{ KVM_CAP_X86_USER_SPACE_MSR, msr_user_space },
-	{ KVM_CAP_DISABLE_QUIRKS2, disable_quirks },
-	{ KVM_CAP_MSR_PLATFORM_INFO, platform_info },
+	{ KVM_CAP_SPLIT_IRQCHIP, irqchip_create_split }, { KVM_CAP_X2APIC_API, irq_x2apic_api },
+	{ KVM_CAP_MAX_VCPU_ID, vm_limit_vcpu_ids },	 { KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, memory_manual_protect },
+	{ KVM_CAP_X86_USER_SPACE_MSR, msr_user_space },	 { KVM_CAP_DISABLE_QUIRKS2, disable_quirks },
+	{ KVM_CAP_MSR_PLATFORM_INFO, platform_info },	 { KVM_CAP_HALT_POLL, halt_poll_set_limit },
 };
 
 int vm_enable_cap(struct vm *vm, const struct kvm_enable_cap *cap)
@@ -53,4 +51,12 @@ int vm_enable_cap(struct vm *vm, const struct kvm_enable_cap *cap)
 			r = capabilities[i].enable(vm, cap->args);
 	mutex_unlock(&vm->lock);
 	return r;
+}
+
+int vcpu_enable_cap(struct vcpu *vcpu, const struct kvm_enable_cap *cap)
+{
+	if (cap->flags || cap->cap != KVM_CAP_ENFORCE_PV_FEATURE_CPUID)
+		return -EINVAL;
+	vcpu->pv.enforce_cpuid = cap->args[0];
+	return 0;
 }

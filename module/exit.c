@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What a guest did and what it gets for it, vendor-blind. Port I/O stands in io.c, memory in emulate.c. */
-#include <linux/kvm_para.h>
-
 #include "backend.h"
 #include "cpu/control.h"
 #include "cpu/cpuid.h"
@@ -283,16 +281,18 @@ enum next exit_hlt(struct vcpu *vcpu)
 	return NEXT_ENTER;
 }
 
-/* No hypercall is defined yet: each gets the answer for an unknown one. Source: Documentation/virt/kvm/x86/hypercalls.rst */
-enum next exit_hypercall(struct vcpu *vcpu)
+/* PAUSE, too often in a row: the guest spins for a lock. Who holds it may be waiting for our CPU. */
+enum next exit_pause(struct vcpu *vcpu)
 {
+	struct vcpu *holder = vcpu_behind_lock(vcpu);
 	enum next next;
 
 	if (!vcpu_measure(vcpu, &next))
 		return next;
-	vcpu->regs.gpr[REG_RAX] = vcpu_cpl(vcpu) ? -KVM_EPERM : -KVM_ENOSYS;
-	if (!vcpu_long_mode(vcpu))
-		vcpu->regs.gpr[REG_RAX] = (u32)vcpu->regs.gpr[REG_RAX];
+	if (holder && vcpu->in_slice)
+		return NEXT_SLOW;
+	if (holder)
+		vcpu_yield_to(holder);
 	vcpu_advance(vcpu);
 	return NEXT_ENTER;
 }

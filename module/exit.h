@@ -12,7 +12,8 @@ enum next exit_cpuid(struct vcpu *vcpu);
 enum next exit_rdmsr(struct vcpu *vcpu);
 enum next exit_wrmsr(struct vcpu *vcpu);
 enum next exit_hlt(struct vcpu *vcpu);
-enum next exit_hypercall(struct vcpu *vcpu);
+enum next exit_hypercall(struct vcpu *vcpu); /* hypercall.c */
+enum next exit_pause(struct vcpu *vcpu);
 enum next exit_xsetbv(struct vcpu *vcpu);
 enum next exit_rdpmc(struct vcpu *vcpu);
 enum next exit_skip(struct vcpu *vcpu); /* nothing to do but go past it: INVD, WBINVD, PAUSE */

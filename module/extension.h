@@ -6,9 +6,13 @@
 int extension_value(unsigned long extension);
 
 struct vm;
+struct vcpu;
 struct kvm_enable_cap;
 
 /** vm_enable_cap - KVM_ENABLE_CAP on a VM: 0, -EINVAL for what cannot be switched on, or the capability's own errno */
 int vm_enable_cap(struct vm *vm, const struct kvm_enable_cap *cap);
+
+/** vcpu_enable_cap - the same on a vCPU; its mutex is held */
+int vcpu_enable_cap(struct vcpu *vcpu, const struct kvm_enable_cap *cap);
 
 #endif

@@ -11,6 +11,7 @@
 #include "backend.h"
 #include "compat.h"
 #include "cpu/fpu.h"
+#include "cpu/paravirt.h"
 #include "cpu/state.h"
 #include "cpu/tsc.h"
 #include "irq/irqchip.h"
@@ -146,6 +147,7 @@ static void choose_event(struct vcpu *vcpu)
 		return;
 	vcpu->stat.irqs_injected++;
 	vcpu->event = (struct event){ .type = EVENT_INTERRUPT, .vector = vector };
+	irq_pv_eoi_offer(vcpu);
 }
 
 bool vcpu_interrupts_open(struct vcpu *vcpu)
@@ -173,6 +175,18 @@ static void inject_event(struct vcpu *vcpu)
 	/* Last of all, so that the entry follows at once. */
 	if (unlikely(vcpu->awaited_tsc))
 		irq_timer_wait(vcpu);
+}
+
+/* An interrupt that the guest has ended in memory may be what another one waits for. */
+static enum next answer_event(struct vcpu *vcpu)
+{
+	if (!irq_pv_eoi_sync_atomic(vcpu, !test_bit(REQ_EVENT, &vcpu->requests)))
+		return NEXT_SLOW;
+	/* One that comes from here on is for the next time: this one's look at the offer may have kept it. */
+	if (test_bit(REQ_PV_EOI, &vcpu->requests) || !vcpu_take_request(vcpu, REQ_EVENT))
+		return NEXT_ENTER;
+	inject_event(vcpu);
+	return NEXT_ENTER;
 }
 
 /* Requests whose answer may sleep: outside of the slice, before the next one. */
@@ -207,9 +221,7 @@ static enum next answer_requests(struct vcpu *vcpu)
 		tsc_catch_up(vcpu);
 	if (vcpu_take_request(vcpu, REQ_TIMER))
 		irq_timer_expired(vcpu);
-	if (vcpu_take_request(vcpu, REQ_EVENT))
-		inject_event(vcpu);
-	return NEXT_ENTER;
+	return answer_event(vcpu);
 }
 
 /* One entry and the exit that ends it. NEXT_SLOW: not entered, something outside of the slice comes first. */
@@ -305,20 +317,28 @@ static bool vcpu_wakes(struct vcpu *vcpu)
 		return false;
 	if (vcpu->nmi_pending && !(vcpu->shadow & SHADOW_NMI))
 		return true;
+	if (READ_ONCE(vcpu->pv.unhalted))
+		return true;
 	return vcpu->event.type != EVENT_NONE || (vcpu_interrupts_open(vcpu) && irq_waits(vcpu));
 }
 
 /* HLT, and the wait for SIPI: sleeps until there is something to do, a signal, or a kick. */
 static enum next vcpu_halt(struct vcpu *vcpu)
 {
+	u64 began;
+
 	vcpu->stat.halts++;
 	/* Known before the sleep: vcpu_wakes() must not touch hardware. */
 	vcpu_know(vcpu, STATE_SHADOW | STATE_RFLAGS);
+	began = ktime_get_ns();
+	halt_poll(vcpu, vcpu_wakes);
 	rcuwait_wait_event(&vcpu->wait, vcpu_wakes(vcpu) || signal_pending(current), TASK_INTERRUPTIBLE);
+	halt_poll_learn(vcpu, ktime_get_ns() - began);
 	if (vcpu_take_request(vcpu, REQ_TIMER))
 		irq_timer_expired(vcpu);
 	if (vcpu->mp_state == KVM_MP_STATE_HALTED && vcpu_wakes(vcpu)) {
 		vcpu->mp_state = KVM_MP_STATE_RUNNABLE;
+		WRITE_ONCE(vcpu->pv.unhalted, false);
 		vcpu_request(vcpu, REQ_EVENT);
 	}
 	return NEXT_ENTER;
@@ -349,6 +369,7 @@ static enum next vcpu_housekeeping(struct vcpu *vcpu)
 		return -EINTR;
 	}
 	vcpu_answer_init_sipi(vcpu);
+	irq_pv_eoi_sync(vcpu, vcpu->mp_state == KVM_MP_STATE_RUNNABLE && !test_bit(REQ_EVENT, &vcpu->requests));
 	if (vcpu_take_request(vcpu, REQ_CLOCK))
 		clock_update(vcpu);
 	if (vcpu_take_request(vcpu, REQ_APIC_MAP))
@@ -357,6 +378,8 @@ static enum next vcpu_housekeeping(struct vcpu *vcpu)
 		backend.set_intercepts(vcpu);
 	if (READ_ONCE(vcpu->vm->bugged))
 		return -EIO;
+	if (need_resched())
+		pv_preempted(vcpu);
 	if (__xfer_to_guest_mode_work_pending() && compat_handle_guest_mode_work()) {
 		vcpu->run->exit_reason = KVM_EXIT_INTR;
 		return -EINTR;
@@ -388,6 +411,7 @@ static enum next run_loop(struct vcpu *vcpu)
 			vcpu->run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
 			return NEXT_USER;
 		}
+		pv_scheduled_in(vcpu);
 		next = vcpu_slice(vcpu, &slow);
 		if (slow)
 			next = backend.handle_exit(vcpu);
@@ -421,6 +445,7 @@ int vcpu_run(struct vcpu *vcpu)
 	int (*complete)(struct vcpu * vcpu) = vcpu->complete_user;
 	sigset_t saved;
 
+	WRITE_ONCE(vcpu->thread, current);
 	if (vcpu->sigset_active)
 		sigprocmask(SIG_SETMASK, &vcpu->sigset, &saved);
 	if (unlikely(vcpu->run->kvm_valid_regs | vcpu->run->kvm_dirty_regs))
@@ -438,9 +463,11 @@ int vcpu_run(struct vcpu *vcpu)
 		/* As in KVM, an immediate exit leaves the last exit's reason where it is. */
 		next = READ_ONCE(vcpu->run->compat_immediate_exit) ? -EINTR : run_loop(vcpu);
 	}
+	irq_pv_eoi_sync(vcpu, false);
 	fill_run(vcpu);
 	state_sync_out(vcpu);
 	vcpu->stat.user_exits++;
+	WRITE_ONCE(vcpu->thread, NULL);
 	if (vcpu->sigset_active)
 		sigprocmask(SIG_SETMASK, &saved, NULL);
 	return next;

@@ -13,6 +13,7 @@
 #include "cpu/msr.h"
 #include "cpu/state.h"
 #include "cpu/tsc.h"
+#include "extension.h"
 #include "ioctl.h"
 #include "irq/irqchip.h"
 #include "pith.h"
@@ -262,6 +263,11 @@ static long vcpu_ioctl_set_tsc_khz(void *object, void *arg)
 	return tsc_set_khz(object, (unsigned long)arg);
 }
 
+static long vcpu_ioctl_enable_cap(void *object, void *arg)
+{
+	return vcpu_enable_cap(object, arg);
+}
+
 static long vcpu_ioctl_kvmclock_ctrl(void *object, void *arg)
 {
 	return clock_guest_stopped(object);
@@ -428,6 +434,7 @@ struct vcpu *vcpu_create(struct vm *vm, u32 id)
 	vcpu->id = id;
 	vcpu->cpu = vcpu->last_cpu = -1;
 	vcpu->user_interrupt = vcpu->extint = -1;
+	vcpu->pv.poll_control = 1;
 	mutex_init(&vcpu->mutex);
 	rcuwait_init(&vcpu->wait);
 	r = vcpu_alloc_parts(vcpu);

@@ -57,6 +57,7 @@ enum vcpu_request {
 	REQ_IOAPIC_EOI,	     /* an interrupt of the client's I/O APIC ended: it is to hear of it */
 	REQ_DEAD,	     /* the VM is bugged */
 	REQ_CLOCK,	     /* the guest's kvmclock page is to be written anew */
+	REQ_PV_EOI,	     /* the guest may have ended its interrupt in memory */
 	REQ_TSC_CATCH_UP,    /* at each entry: see tsc_catch_up() */
 	REQ_INTERCEPTS,	     /* what the guest may do without an exit changed */
 };
@@ -103,9 +104,16 @@ struct msr_state {
 
 /* What a guest and its host tell each other in memory. */
 struct paravirt {
-	bool enforce_cpuid; /* only what CPUID says is there */
-	u64 system_time;    /* MSR_KVM_SYSTEM_TIME */
-	bool guest_stopped; /* to be told in the kvmclock page */
+	bool enforce_cpuid;	     /* only what CPUID says is there */
+	u64 system_time;	     /* MSR_KVM_SYSTEM_TIME */
+	bool guest_stopped;	     /* to be told in the kvmclock page */
+	u64 steal_time;		     /* MSR_KVM_STEAL_TIME */
+	bool preempted;		     /* the guest's kvm_steal_time may say so: it is to be taken back */
+	struct task_struct *delayed; /* the thread that run_delay is of: told apart, never followed */
+	u64 run_delay;		     /* of what the guest was told */
+	u64 eoi;		     /* MSR_KVM_PV_EOI_EN */
+	u64 poll_control;	     /* MSR_KVM_POLL_CONTROL */
+	bool unhalted;		     /* KVM_HC_KICK_CPU: ends this halt, or the next one; set by others */
 };
 
 /* A memory access of an instruction that user space has to answer. Reads are kept, for the instruction's next try. */
@@ -153,11 +161,13 @@ struct vcpu {
 	s16 user_interrupt; /* taken off its controller and not delivered yet: KVM_INTERRUPT's vector; -1: none */
 	s16 extint;	    /* of the client's PIC, waiting for LINT0 to let it in; -1: none. See irq_from_client() */
 
-	u32 id;		    /* APIC id */
-	unsigned int index; /* in vm->vcpus */
-	int cpu;	    /* the CPU whose slice this is, -1 outside */
-	bool in_slice;	    /* preemption is off and control structure loaded: no sleeping */
-	int last_cpu;	    /* where it ran last, -1 never */
+	u32 id;			    /* APIC id */
+	unsigned int index;	    /* in vm->vcpus */
+	int cpu;		    /* the CPU whose slice this is, -1 outside */
+	bool in_slice;		    /* preemption is off and control structure loaded: no sleeping */
+	int last_cpu;		    /* where it ran last, -1 never */
+	struct task_struct *thread; /* in KVM_RUN, else NULL; others look at it in an RCU section */
+	unsigned int halt_poll_ns;
 
 	struct kvm_segment segment[NR_SEGMENTS];
 	struct kvm_dtable gdt, idt;
@@ -220,6 +230,30 @@ void vcpu_reset(struct vcpu *vcpu, bool init);
  * Return: how many went, or -EFAULT, -E2BIG, -ENOMEM. May sleep.
  */
 long vcpu_msrs(struct vcpu *vcpu, struct kvm_msrs __user *user, bool write);
+/* halt_poll.c */
+
+/**
+ * halt_poll - waits for the end of a halt without giving the CPU away, as long as that has paid lately
+ * @wakes: whether it has ended
+ */
+void halt_poll(struct vcpu *vcpu, bool (*wakes)(struct vcpu *vcpu));
+
+/** halt_poll_learn - the halt has ended after so long: is it worth polling, and for how long? */
+void halt_poll_learn(struct vcpu *vcpu, u64 halted_ns);
+
+/** halt_poll_set_limit - KVM_CAP_HALT_POLL: args[0] is the most for this VM, in nanoseconds. 0 or -EINVAL. */
+int halt_poll_set_limit(struct vm *vm, const u64 args[4]);
+
+/* yield.c */
+
+/** vcpu_waits_for_cpu - its guest wants to run and its thread has no CPU, and another thread wants ours. Any context. */
+bool vcpu_waits_for_cpu(struct vcpu *vcpu);
+
+/** vcpu_yield_to - gives the rest of our time to a vCPU that waits for a CPU. Not in a slice; may sleep. */
+void vcpu_yield_to(struct vcpu *vcpu);
+
+/** vcpu_behind_lock - a vCPU that may hold what a spinning one waits for, or NULL: one that waits for a CPU */
+struct vcpu *vcpu_behind_lock(struct vcpu *spinning);
 
 /* run.c */
 int run_setup(void);

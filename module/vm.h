@@ -55,6 +55,9 @@ struct vm {
 
 	bool bugged; /* an invariant broke: every ioctl answers -EIO */
 	struct vm_clock clock;
+	unsigned int halt_poll_ns; /* the most, if the client has said so */
+	bool has_halt_poll_ns;
+	unsigned int last_boosted; /* index of the vCPU that a spinning one yielded to last */
 };
 
 long vm_create(unsigned long type);

@@ -49,23 +49,25 @@ struct argument {
 	const void *bytes;
 	unsigned int size;
 	int error; /* that is the right answer */
+	bool vcpu; /* only there: a VM has an ioctl of this number, too */
 };
 
-#define PLAIN(number, value, error)                 \
-	{                                           \
-		number, true, value, NULL, 0, error \
+#define PLAIN(number, value, error)                        \
+	{                                                  \
+		number, true, value, NULL, 0, error, false \
 	}
-#define BYTES(number, type, ...)                                                \
-	{                                                                       \
-		number, false, 0, &(const type){ __VA_ARGS__ }, sizeof(type), 0 \
+#define BYTES(number, type, ...)                                                       \
+	{                                                                              \
+		number, false, 0, &(const type){ __VA_ARGS__ }, sizeof(type), 0, false \
 	}
 
-static const struct argument *find_argument(const struct argument *arguments, unsigned int nr, unsigned long number)
+static const struct argument *find_argument(const struct argument *arguments, unsigned int nr,
+					    const struct ioctl_row *row)
 {
 	unsigned int i;
 
 	for (i = 0; i < nr; i++)
-		if (arguments[i].number == number)
+		if (arguments[i].number == row->number && (!arguments[i].vcpu || row->file == VCPU))
 			return &arguments[i];
 	return NULL;
 }
@@ -101,6 +103,8 @@ static void every_ioctl(void)
 		BYTES(KVM_GET_SUPPORTED_CPUID, struct kvm_cpuid2, .nent = 256),
 		BYTES(KVM_GET_MSR_INDEX_LIST, struct kvm_msr_list, .nmsrs = 1024),
 		BYTES(KVM_GET_MSR_FEATURE_INDEX_LIST, struct kvm_msr_list, .nmsrs = 1024),
+		{ KVM_ENABLE_CAP, false, 0, &(const struct kvm_enable_cap){ .cap = KVM_CAP_ENFORCE_PV_FEATURE_CPUID },
+		  sizeof(struct kvm_enable_cap), 0, true },
 		BYTES(KVM_ENABLE_CAP, struct kvm_enable_cap, .cap = KVM_CAP_X2APIC_API),
 		PLAIN(KVM_CREATE_VCPU, 0, EEXIST),
 		BYTES(KVM_SET_USER_MEMORY_REGION, struct kvm_userspace_memory_region, .slot = FREE_SLOT,
@@ -142,7 +146,7 @@ static void every_ioctl(void)
 
 	g->run->immediate_exit = 1;
 	for (i = 0; i < ARRAY_SIZE(ioctls); i++) {
-		const struct argument *a = find_argument(arguments, ARRAY_SIZE(arguments), ioctls[i].number);
+		const struct argument *a = find_argument(arguments, ARRAY_SIZE(arguments), &ioctls[i]);
 		u64 argument = a && a->plain ? a->value : (u64)buffer;
 		long r;
 
@@ -196,6 +200,7 @@ static void capabilities(void)
 		CAP(MANUAL_DIRTY_LOG_PROTECT2, VM, KVM_CLEAR_DIRTY_LOG),
 		CAP(MP_STATE, VCPU, KVM_GET_MP_STATE),
 		CAP(ENABLE_CAP_VM, VM, KVM_ENABLE_CAP),
+		CAP(ENABLE_CAP, VCPU, KVM_ENABLE_CAP),
 		CAP(IRQ_ROUTING, VM, KVM_SET_GSI_ROUTING),
 		CAP(IRQ_INJECT_STATUS, VM, KVM_IRQ_LINE_STATUS),
 		CAP(IRQFD, VM, KVM_IRQFD),

@@ -61,6 +61,7 @@
 
 #define PITH_VCPU_IOCTLS(ROW)                                                                         \
 	ROW(KVM_RUN, run, RAW, "runs the guest until it needs the client")                            \
+	ROW(KVM_ENABLE_CAP, enable_cap, STRUCT, "switches a capability on")                           \
 	ROW(KVM_GET_REGS, get_regs, STRUCT, "general registers, RIP, RFLAGS")                         \
 	ROW(KVM_SET_REGS, set_regs, STRUCT, "the reverse")                                            \
 	ROW(KVM_GET_SREGS, get_sregs, STRUCT, "segments, tables, control registers, EFER, APIC base") \

@@ -13,9 +13,9 @@
 
 #include "../backend.h"
 #include "../irq/irqchip.h"
-#include "clock.h"
 #include "cpuid.h"
 #include "fpu.h"
+#include "paravirt.h"
 
 #define XSAVE_LEAF 0xd
 #define XSAVE_LEGACY_SIZE 576
@@ -247,10 +247,7 @@ static int hypervisor_leaves(struct kvm_cpuid_entry2 *entries, int max)
 						.ebx = signature[0],
 						.ecx = signature[1],
 						.edx = signature[2] };
-	entries[1] = (struct kvm_cpuid_entry2){ .function = KVM_CPUID_FEATURES, .eax = BIT(KVM_FEATURE_NOP_IO_DELAY) };
-	if (clock_supported())
-		entries[1].eax |= BIT(KVM_FEATURE_CLOCKSOURCE) | BIT(KVM_FEATURE_CLOCKSOURCE2) |
-				  BIT(KVM_FEATURE_CLOCKSOURCE_STABLE_BIT);
+	entries[1] = (struct kvm_cpuid_entry2){ .function = KVM_CPUID_FEATURES, .eax = pv_features() };
 	return 2;
 }
 

@@ -15,6 +15,18 @@ bool pv_is_msr(u32 index);
 int pv_read_msr(struct vcpu *vcpu, u32 index, u64 *value);
 int pv_write_msr(struct vcpu *vcpu, u32 index, u64 value);
 
+/**
+ * pv_scheduled_in - before the guest runs on: it is told for how long it had no CPU, and that it has one again; a TLB
+ * flush that others left for it is asked for. Not in a slice; may sleep.
+ */
+void pv_scheduled_in(struct vcpu *vcpu);
+
+/** pv_preempted - the guest wants to run on but the thread has to give its CPU away. Not in a slice; may sleep. */
+void pv_preempted(struct vcpu *vcpu);
+
+/** pv_features - KVM_FEATURE_* that a guest can have */
+u32 pv_features(void);
+
 /** pv_reset - at RESET and INIT: the guest's pages are no longer written to */
 void pv_reset(struct vcpu *vcpu);
 

@@ -89,6 +89,7 @@ bool irq_mmio_read(struct vcpu *vcpu, u64 gpa, unsigned int len, void *data)
 	memset(data, 0xff, len);
 	if (!is_register_size(len))
 		return true;
+	irq_pv_eoi_sync_atomic(vcpu, true);
 	if (lapic_claims(vcpu->lapic, gpa))
 		lapic_mmio_read(vcpu->lapic, offset_in_page(gpa), data, len);
 	else if (is_ioapic)

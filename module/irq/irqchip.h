@@ -38,6 +38,23 @@ u8 irq_ended(const struct vcpu *vcpu);
 /** irq_timer_wait - until the deadline vcpu->awaited_tsc has passed: some microseconds at the most */
 void irq_timer_wait(struct vcpu *vcpu);
 
+/**
+ * irq_pv_eoi_offer - after irq_take(): lets the guest end the interrupt in memory, if nobody else has to know of that
+ * (MSR_KVM_PV_EOI_EN). Interrupts off.
+ */
+void irq_pv_eoi_offer(struct vcpu *vcpu);
+
+/**
+ * irq_pv_eoi_sync - REQ_PV_EOI: ends the interrupt that the guest has ended, or withdraws the offer. May sleep.
+ * irq_pv_eoi_sync_atomic - the same, without sleeping: false if that is needed. Own context.
+ * @keep: an offer that the guest has not taken yet may stand: no interrupt is about to be taken, nor to be waited for
+ */
+void irq_pv_eoi_sync(struct vcpu *vcpu, bool keep);
+bool irq_pv_eoi_sync_atomic(struct vcpu *vcpu, bool keep);
+
+/** irq_pv_send_ipi - KVM_HC_SEND_IPI: how many took it, or -KVM_EINVAL, -KVM_EOPNOTSUPP. Own context. */
+long irq_pv_send_ipi(struct vcpu *vcpu, u64 low, u64 high, u32 first, u64 icr);
+
 u64 irq_get_cr8(struct vcpu *vcpu);
 void irq_set_cr8(struct vcpu *vcpu, u64 cr8);
 

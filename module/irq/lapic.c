@@ -336,6 +336,11 @@ static __always_inline bool eoi_reported(const struct lapic *lapic, u8 vector)
 	return (vector_bits(lapic, LAPIC_TMR, vector) | lapic->eoi_exit[vector >> 5]) >> (vector & 31) & 1;
 }
 
+bool lapic_eoi_is_private(const struct lapic *lapic)
+{
+	return lapic->isr_count == 1 && !READ_ONCE(lapic->irr_pending) && !eoi_reported(lapic, lapic->isr_highest);
+}
+
 /* SDM, "Signaling Interrupt Servicing Completion": software may have taken the broadcast upon itself. */
 void lapic_eoi_virtualized(struct lapic *lapic, u8 vector)
 {

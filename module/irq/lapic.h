@@ -435,6 +435,12 @@ int lapic_ack(struct lapic *lapic);
 void lapic_eoi(struct lapic *lapic);
 
 /**
+ * lapic_eoi_is_private() - one interrupt is in service, none waits for its end, and only this local APIC cares for that
+ * Context: own. So the EOI may be seen late.
+ */
+bool lapic_eoi_is_private(const struct lapic *lapic);
+
+/**
  * lapic_eoi_virtualized() - hardware has ended an interrupt (EOI-induced VM exit): only the report is left to do
  * @lapic: own context
  * @vector: of the interrupt

@@ -222,6 +222,7 @@ int irq_msr_read(struct vcpu *vcpu, u32 index, u64 *value, bool host)
 		*value = lapic ? lapic_tsc_deadline(lapic) : 0;
 		return no_tsc_deadline(vcpu, host);
 	}
+	irq_pv_eoi_sync_atomic(vcpu, true);
 	return lapic ? lapic_msr_read(lapic, index, value) : -EINVAL;
 }
 

@@ -119,6 +119,7 @@ static enum next (*const handlers[])(struct vcpu *vcpu) = {
 	[SVM_EXIT_INIT] = exit_nothing,
 	[SVM_EXIT_VINTR] = svm_exit_vintr,
 	[SVM_EXIT_RDPMC] = exit_rdpmc,
+	[SVM_EXIT_PAUSE] = exit_pause,
 	[SVM_EXIT_CPUID] = exit_cpuid,
 	[SVM_EXIT_RSM] = exit_undefined,
 	[SVM_EXIT_IRET] = svm_exit_iret,

@@ -137,6 +137,24 @@ static const u8 intercepts[] = {
 	INTERCEPT_RDPRU,
 };
 
+/*
+ * So many PAUSEs exit, if they are at most so many cycles apart. Source: APM volume 2, "Pause Intercept Filtering"; the
+ * values are KVM's.
+ */
+#define PAUSE_COUNT 3000
+#define PAUSE_THRESHOLD 128
+
+/* Without the filter every PAUSE would exit, which costs more than it gains. */
+static void filter_pauses(struct vmcb *vmcb)
+{
+	if (!(svm_features & SVM_FEATURE_PAUSE_FILTER))
+		return;
+	svm_set_intercept(vmcb, INTERCEPT_PAUSE, true);
+	vmcb->control.pause_filter_count = PAUSE_COUNT;
+	if (svm_features & SVM_FEATURE_PAUSE_FILTER_THRESHOLD)
+		vmcb->control.pause_filter_thresh = PAUSE_THRESHOLD;
+}
+
 /* Sets up what never changes; the guest's registers come by svm_write_state(). */
 void svm_vmcb_init(struct vcpu *vcpu)
 {
@@ -145,6 +163,7 @@ void svm_vmcb_init(struct vcpu *vcpu)
 
 	for (i = 0; i < ARRAY_SIZE(intercepts); i++)
 		svm_set_intercept(to_vmcb(vcpu), intercepts[i], true);
+	filter_pauses(to_vmcb(vcpu));
 	control->iopm_base_pa = __pa(io_map);
 	svm_choose_msr_map(vcpu);
 	/* Physical interrupts obey the host's RFLAGS.IF, and the guest's TPR is the local APIC's business. */

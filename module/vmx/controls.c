@@ -87,6 +87,13 @@ int vmx_controls_setup(void)
  */
 #define INTERCEPTED_EXCEPTIONS (BIT(VECTOR_DB) | BIT(VECTOR_UD) | BIT(VECTOR_AC) | BIT(VECTOR_MC))
 
+/*
+ * PAUSEs that are at most so many TSC ticks apart are one loop, which exits when it lasts longer than the window. Source:
+ * SDM volume 3, "Changes to Instruction Behavior in VMX Non-Root Operation"; the values are KVM's.
+ */
+#define PAUSE_GAP 128
+#define PAUSE_WINDOW 4096
+
 /** vmx_write_controls - a new VMCS's controls, with what does not change. The VMCS is loaded. */
 void vmx_write_controls(struct vmx_vcpu *vmx)
 {
@@ -107,6 +114,11 @@ void vmx_write_controls(struct vmx_vcpu *vmx)
 	vmcs_write32(VM_EXIT_MSR_LOAD_COUNT, 0);
 	vmcs_write32(VM_ENTRY_MSR_LOAD_COUNT, 0);
 	vmcs_write32(VM_ENTRY_INTR_INFO_FIELD, 0);
+
+	if (caps->secondary & SECONDARY_EXEC_PAUSE_LOOP_EXITING) {
+		vmcs_write32(PLE_GAP, PAUSE_GAP);
+		vmcs_write32(PLE_WINDOW, PAUSE_WINDOW);
+	}
 
 	vmcs_write16(VIRTUAL_PROCESSOR_ID, vmx->vpid);
 	vmcs_write64(EPT_POINTER, vmx->eptp);

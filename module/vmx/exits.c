@@ -189,6 +189,7 @@ static const struct exit_row exit_table[] = {
 	[EXIT_REASON_MCE_DURING_VMENTRY] = { failed_entry, EXIT_QUALIFIED },
 	[EXIT_REASON_MWAIT_INSTRUCTION] = INSN(exit_monitor_mwait),
 	[EXIT_REASON_MONITOR_INSTRUCTION] = INSN(exit_monitor_mwait),
+	[EXIT_REASON_PAUSE_INSTRUCTION] = INSN(exit_pause),
 	[EXIT_REASON_EPT_VIOLATION] = { ept_violation, EXIT_QUALIFIED | EXIT_GPA | EXIT_IN_DELIVERY },
 	[EXIT_REASON_EPT_MISCONFIG] = { ept_misconfiguration, EXIT_GPA },
 	[EXIT_REASON_WBINVD] = INSN(exit_skip),
