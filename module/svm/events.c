@@ -17,11 +17,13 @@ static const u32 event_types[] = {
 	[EVENT_EXCEPTION] = SVM_EVTINJ_TYPE_EXEPT,
 };
 
+/* Part of the state that a client may have changed as well: the write before the next entry brings both in. */
 static void block_nmis(struct vcpu *vcpu, bool block)
 {
-	to_svm(vcpu)->nmi_blocked = block;
-	svm_set_intercept(to_vmcb(vcpu), INTERCEPT_IRET, block);
-	vcpu->known &= ~STATE_SHADOW;
+	vcpu_touch(vcpu, STATE_SHADOW);
+	vcpu->shadow &= ~SHADOW_NMI;
+	if (block)
+		vcpu->shadow |= SHADOW_NMI;
 }
 
 void svm_inject(struct vcpu *vcpu)
@@ -102,8 +104,11 @@ void svm_set_windows(struct vcpu *vcpu, bool interrupt, bool nmi)
 	struct svm *svm = to_svm(vcpu);
 
 	set_interrupt_window(svm->vmcb, interrupt);
-	/* With NMIs blocked the IRET intercept tells; only an interrupt shadow has to be stepped out of. */
-	if (nmi && !svm->nmi_blocked && !svm->stepping)
+	if (!nmi || svm->stepping)
+		return;
+	/* With NMIs blocked, by the client too, the IRET intercept tells; only an interrupt shadow is to be stepped out of. */
+	vcpu_know(vcpu, STATE_SHADOW);
+	if (!(vcpu->shadow & SHADOW_NMI))
 		begin_step(vcpu);
 }
 
