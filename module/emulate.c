@@ -340,32 +340,56 @@ enum insn_result emulate_linear(struct vcpu *vcpu, enum segment segment, u64 off
 	return result;
 }
 
-enum insn_result emulate_copy_in(struct vcpu *vcpu, u64 linear, void *buf, unsigned int size,
+static enum insn_result read_ram(struct vcpu *vcpu, u64 linear, void *buf, unsigned int size, u32 access,
 				 struct exception *exception)
 {
 	struct piece pieces[MAX_PIECES];
 	enum insn_result result;
 	unsigned int i, nr;
 
-	result = split(vcpu, linear, size, PAGE_SIZE, user_access(vcpu), pieces, &nr, exception);
+	result = split(vcpu, linear, size, PAGE_SIZE, access, pieces, &nr, exception);
 	for (i = 0; i < nr && result == INSN_DONE; buf += pieces[i++].len)
 		if (guest_read(vcpu->vm, pieces[i].gpa, buf, pieces[i].len))
 			result = INSN_UNHANDLED;
 	return result;
 }
 
-enum insn_result emulate_copy_out(struct vcpu *vcpu, u64 linear, const void *buf, unsigned int size,
+static enum insn_result write_ram(struct vcpu *vcpu, u64 linear, const void *buf, unsigned int size, u32 access,
 				  struct exception *exception)
 {
 	struct piece pieces[MAX_PIECES];
 	enum insn_result result;
 	unsigned int i, nr;
 
-	result = split(vcpu, linear, size, PAGE_SIZE, user_access(vcpu) | WALK_WRITE, pieces, &nr, exception);
+	result = split(vcpu, linear, size, PAGE_SIZE, access | WALK_WRITE, pieces, &nr, exception);
 	for (i = 0; buf && i < nr && result == INSN_DONE; buf += pieces[i++].len)
 		if (guest_write(vcpu->vm, pieces[i].gpa, buf, pieces[i].len))
 			result = INSN_UNHANDLED;
 	return result;
+}
+
+enum insn_result emulate_copy_in(struct vcpu *vcpu, u64 linear, void *buf, unsigned int size,
+				 struct exception *exception)
+{
+	return read_ram(vcpu, linear, buf, size, user_access(vcpu), exception);
+}
+
+enum insn_result emulate_copy_out(struct vcpu *vcpu, u64 linear, const void *buf, unsigned int size,
+				  struct exception *exception)
+{
+	return write_ram(vcpu, linear, buf, size, user_access(vcpu), exception);
+}
+
+enum insn_result emulate_system_read(struct vcpu *vcpu, u64 linear, void *buf, unsigned int size,
+				     struct exception *exception)
+{
+	return read_ram(vcpu, linear, buf, size, WALK_IMPLICIT, exception);
+}
+
+enum insn_result emulate_system_write(struct vcpu *vcpu, u64 linear, const void *buf, unsigned int size,
+				      struct exception *exception)
+{
+	return write_ram(vcpu, linear, buf, size, WALK_IMPLICIT, exception);
 }
 
 /* -- the client's part ------------------------------------------------------------------------------------------- */

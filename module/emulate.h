@@ -32,6 +32,12 @@ enum insn_result emulate_copy_in(struct vcpu *vcpu, u64 linear, void *buf, unsig
 enum insn_result emulate_copy_out(struct vcpu *vcpu, u64 linear, const void *buf, unsigned int size,
 				  struct exception *exception);
 
+/* The same for accesses of the CPU's own, to descriptors and TSSs. */
+enum insn_result emulate_system_read(struct vcpu *vcpu, u64 linear, void *buf, unsigned int size,
+				     struct exception *exception);
+enum insn_result emulate_system_write(struct vcpu *vcpu, u64 linear, const void *buf, unsigned int size,
+				      struct exception *exception);
+
 /**
  * vcpu_translate - walks the guest's page tables
  * @access: WALK_* bits. WALK_USER is the caller's to set.

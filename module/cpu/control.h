@@ -14,6 +14,7 @@
 #define DR7_GD BIT_ULL(13)
 #define DR7_FIXED 0x400ull
 #define DR7_WRITABLE 0xffff2bffull
+#define DR7_LOCAL 0x155ull  /* L0 .. L3, LE: of a task */
 #define DR7_ENABLED 0xffull /* L0, G0 .. L3, G3 */
 
 /**

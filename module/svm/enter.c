@@ -126,6 +126,6 @@ void svm_enter(struct vcpu *vcpu)
 	vmcb->control.tlb_ctl = TLB_CONTROL_DO_NOTHING;
 	vmcb->control.event_inj = 0;
 	/* Groups whose every write by the guest is intercepted, or that never leave struct vcpu. */
-	vcpu->known = STATE_CR0 | STATE_CR4 | STATE_EFER | STATE_PAT | STATE_TSC;
+	vcpu->known = STATE_CR4 | STATE_EFER | STATE_PAT | STATE_TSC;
 	deliver_to_host(vmcb->control.exit_code);
 }

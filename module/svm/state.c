@@ -124,6 +124,9 @@ void svm_read_state(struct vcpu *vcpu, u32 missing)
 		vcpu->regs.gpr[REG_RSP] = save->rsp;
 	if (missing & STATE_RFLAGS)
 		vcpu->regs.rflags = save->rflags;
+	/* A task switch sets TS without a write that could be intercepted. */
+	if (missing & STATE_CR0)
+		vcpu->cr0 |= save->cr0 & X86_CR0_TS;
 	if (missing & STATE_CR2)
 		vcpu->cr2 = save->cr2;
 	if (missing & STATE_CR3)

@@ -8,6 +8,7 @@
 #include "vmx.h"
 #include "../emulate.h"
 #include "../exit.h"
+#include "../task_switch.h"
 #include "../memory/memory.h"
 #include "../vm.h"
 
@@ -64,9 +65,17 @@ static enum next exception_or_nmi(struct vcpu *vcpu)
 	return exit_exception(vcpu, &exception);
 }
 
+/* The numbers of enum task_switch. SDM, table "Exit Qualification for Task Switches". */
+#define TASK_SWITCH_SOURCE_SHIFT 30
+
 static enum next task_switch(struct vcpu *vcpu)
 {
-	return exit_emulation_failure(vcpu, NULL, 0);
+	const struct vmx_exit *exit = &to_vmx(vcpu)->exit;
+	enum task_switch how = exit->qualification >> TASK_SWITCH_SOURCE_SHIFT & 3;
+	bool by_event = how == TASK_GATE && vcpu->event.type != EVENT_SOFT_INTERRUPT &&
+			vcpu->event.type != EVENT_SOFT_EXCEPTION;
+
+	return exit_task_switch(vcpu, exit->qualification, how, by_event ? 0 : exit->length);
 }
 
 enum cr_access { MOV_TO_CR, MOV_FROM_CR, CLTS, LMSW };
@@ -162,7 +171,7 @@ static const struct exit_row exit_table[] = {
 	[EXIT_REASON_SIPI_SIGNAL] = { enter_again },
 	[EXIT_REASON_INTERRUPT_WINDOW] = { exit_interrupt_window },
 	[EXIT_REASON_NMI_WINDOW] = { exit_nmi_window },
-	[EXIT_REASON_TASK_SWITCH] = { task_switch },
+	[EXIT_REASON_TASK_SWITCH] = { task_switch, EXIT_INSN | EXIT_QUALIFIED | EXIT_IN_DELIVERY },
 	[EXIT_REASON_CPUID] = INSN(exit_cpuid),
 	[EXIT_REASON_HLT] = INSN(exit_hlt),
 	[EXIT_REASON_INVD] = INSN(exit_skip),
