@@ -187,9 +187,15 @@ enum next exit_invalid_opcode(struct vcpu *vcpu)
 	linear = vcpu_rip(vcpu) + vcpu->segment[SEG_CS].base;
 	if (emulate_copy_in(vcpu, linear, bytes, sizeof(bytes), &exception) != INSN_DONE || !is_hypercall(bytes))
 		return exit_undefined(vcpu);
-	if (emulate_copy_out(vcpu, linear, backend.hypercall, sizeof(bytes), &exception) == INSN_EXCEPTION)
+	switch (emulate_copy_out(vcpu, linear, backend.hypercall, sizeof(bytes), &exception)) {
+	case INSN_DONE:
+		return NEXT_ENTER;
+	case INSN_EXCEPTION:
 		vcpu_raise(vcpu, &exception);
-	return NEXT_ENTER;
+		return NEXT_ENTER;
+	default: /* code in ROM stays what it is */
+		return exit_undefined(vcpu);
+	}
 }
 
 enum next exit_cpuid(struct vcpu *vcpu)

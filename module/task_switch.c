@@ -15,7 +15,7 @@
 #define DESCRIPTOR_ACCESSED BIT_ULL(40)
 #define TYPE_BUSY 2
 #define TYPE_TSS32 8
-#define TYPE_TSS_MASK 0x15 /* S and the type's bits that are 1 and 0 in every TSS */
+#define TYPE_TSS_MASK 0x5 /* the type's bits that are the same in every TSS */
 #define TYPE_TSS 0x1
 #define TYPE_LDT 2
 #define TYPE_CODE 8
@@ -141,7 +141,7 @@ static void find_tss(struct task_switch_state *s)
 	s->tss = unpack(s->selector, s->descriptor);
 	if (!goes_on(s))
 		return;
-	if (s->tss.s || (s->tss.type & (TYPE_TSS_MASK & 0xf)) != TYPE_TSS ||
+	if (s->tss.s || (s->tss.type & TYPE_TSS_MASK) != TYPE_TSS ||
 	    !(s->tss.type & TYPE_BUSY) != (s->how != TASK_IRET))
 		fail(s, vector, s->selector);
 	else if (!s->tss.present)
@@ -228,11 +228,11 @@ static void link(struct task_switch_state *s, struct task *task)
 	u16 old = s->vcpu->segment[SEG_TR].selector;
 	bool nests = s->how == TASK_CALL || s->how == TASK_GATE;
 
-	if (!nests)
-		write_descriptor(s, old, read_descriptor(s, old, VECTOR_TS) & ~DESCRIPTOR_BUSY);
 	if (nests) {
 		write(s, s->tss.base, &old, sizeof(old));
 		task->eflags |= RFLAGS_NT;
+	} else {
+		write_descriptor(s, old, read_descriptor(s, old, VECTOR_TS) & ~DESCRIPTOR_BUSY);
 	}
 	if (s->how != TASK_IRET)
 		write_descriptor(s, s->selector, s->descriptor | DESCRIPTOR_BUSY);
