@@ -230,6 +230,7 @@ void vcpu_reset(struct vcpu *vcpu, bool init);
  * Return: how many went, or -EFAULT, -E2BIG, -ENOMEM. May sleep.
  */
 long vcpu_msrs(struct vcpu *vcpu, struct kvm_msrs __user *user, bool write);
+
 /* halt_poll.c */
 
 /**

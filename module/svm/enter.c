@@ -80,6 +80,11 @@ void svm_slice_begin(struct vcpu *vcpu)
 		indirect_branch_prediction_barrier();
 		cpu->last_vcpu = svm;
 	}
+	/* Each CPU gives out its own ASIDs: here this one may be somebody else's. */
+	if (svm->asid_cpu != cpu) {
+		svm->asid_cpu = cpu;
+		svm->asid_generation = 0;
+	}
 	if (switches_tsc_aux(vcpu, cpu))
 		wrmsrl(MSR_TSC_AUX, vcpu->msr.tsc_aux);
 	load_tsc_ratio(vcpu, cpu);

@@ -34,6 +34,7 @@ struct svm {
 	struct vmcb *vmcb;
 	u64 vmcb_pa;
 	u64 asid_generation;
+	struct svm_cpu *asid_cpu; /* of whose ASIDs it has one */
 	bool stepping, own_step, iret_pending, step_tf;
 	u64 step_rip;
 	bool nmi_blocked;
