@@ -189,10 +189,11 @@ static void add_steal(struct vcpu *vcpu, u64 delay)
 
 void pv_scheduled_in(struct vcpu *vcpu)
 {
-	u64 delay = compat_run_delay();
+	u64 delay;
 
 	if (likely(!(vcpu->pv.steal_time & KVM_MSR_ENABLED)))
 		return;
+	delay = compat_run_delay();
 	if (vcpu->pv.preempted)
 		take_preempted(vcpu);
 	/* Another thread's delay is its own; what it has of it was not the guest's. */
