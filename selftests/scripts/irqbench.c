@@ -281,6 +281,7 @@ static bool wanted(int argc, char **argv, const char *name)
 /* Each row has a process, and with it a machine, of its own. */
 int main(int argc, char **argv)
 {
+	int status, broken = 0;
 	unsigned int i;
 
 	if (argc < 2)
@@ -291,7 +292,8 @@ int main(int argc, char **argv)
 		if (!wanted(argc, argv, rows[i].name))
 			continue;
 		if (fork()) {
-			wait(NULL);
+			wait(&status);
+			broken |= status;
 			continue;
 		}
 		machine = machine_create(MACHINE_VCPUS, WITH_CHIPS);
@@ -299,5 +301,5 @@ int main(int argc, char **argv)
 		printf("irqbench %s %.0f\n", rows[i].name, (double)ticks / ROUNDS);
 		return 0;
 	}
-	return 0;
+	return broken != 0;
 }
