@@ -286,7 +286,7 @@ static void one_step(void)
 
 static void against_model(u64 flags)
 {
-	unsigned int i, steps = getenv("PITH_LONG") ? 20000 : 600;
+	unsigned int i, steps = is_long() ? 20000 : 600;
 
 	srand(1);
 	make_machine(flags, guest_obey_0, guest_obey_1);
@@ -353,7 +353,7 @@ static void move_thread(pthread_t thread, unsigned int cpu)
 
 static void keep_copy(u64 flags)
 {
-	unsigned int i, rounds = getenv("PITH_LONG") ? 5000 : 150;
+	unsigned int i, rounds = is_long() ? 5000 : 150;
 	u8 *copy = calloc(NPAGES, PAGE);
 	pthread_t thread[2];
 

@@ -251,7 +251,7 @@ static void *run_vcpu(void *vcpu)
 
 static void test_change_running(void)
 {
-	unsigned int i, rounds = getenv("PITH_LONG") ? 20000 : 300;
+	unsigned int i, rounds = is_long() ? 20000 : 300;
 	u8 *start = anonymous(4 * MiB), *other = anonymous(4 * MiB);
 	pthread_t thread;
 	u64 sum, seen;
@@ -290,7 +290,7 @@ static void test_many(void)
 	u32 nr = ioctl(open(device_path, O_RDWR), KVM_CHECK_EXTENSION, KVM_CAP_NR_MEMSLOTS), i;
 	u8 *start;
 
-	if (nr > 3000 && !getenv("PITH_LONG"))
+	if (nr > 3000 && !is_long())
 		nr = 3000;
 	start = anonymous(nr * PAGE);
 	make_machine(guest_work);

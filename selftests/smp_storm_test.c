@@ -381,7 +381,7 @@ static void wait_for_guest(void)
 
 static void storm(void)
 {
-	unsigned int seconds = getenv("LONG") && *getenv("LONG") ? LONG_SECONDS : SHORT_SECONDS;
+	unsigned int seconds = is_long() ? LONG_SECONDS : SHORT_SECONDS;
 	static int eventfds[NR];
 	pthread_t irqfds;
 	u64 i;

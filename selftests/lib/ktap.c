@@ -19,6 +19,8 @@ static unsigned int hang_seconds(void)
 {
 	const char *given = getenv("PITH_HANG_SECONDS");
 
+	if (is_long())
+		return 1800;
 	return given ? atoi(given) : 60;
 }
 

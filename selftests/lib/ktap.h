@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 typedef uint8_t u8;
 typedef uint16_t u16;
@@ -16,6 +17,14 @@ typedef uint32_t u32;
 typedef uint64_t u64;
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+/* Whether tests that have a long form are to run that: LONG=1 make test. */
+static inline bool is_long(void)
+{
+	const char *value = getenv("LONG");
+
+	return value && *value;
+}
 
 struct test {
 	const char *name;
