@@ -77,11 +77,15 @@ static u32 user_access(struct vcpu *vcpu)
 
 enum insn_mode vcpu_insn_mode(struct vcpu *vcpu)
 {
-	vcpu_know(vcpu, STATE_CR0 | STATE_RFLAGS | STATE_SEGMENTS | STATE_EFER);
-	if (!(vcpu->cr0 & X86_CR0_PE) || (vcpu->regs.rflags & RFLAGS_VM))
-		return INSN_MODE_16;
-	if ((vcpu->efer & EFER_LMA) && vcpu->segment[SEG_CS].l)
-		return INSN_MODE_64;
+	vcpu_know(vcpu, STATE_EFER | STATE_SEGMENT(SEG_CS));
+	if (vcpu->efer & EFER_LMA) {
+		if (vcpu->segment[SEG_CS].l)
+			return INSN_MODE_64;
+	} else {
+		vcpu_know(vcpu, STATE_CR0 | STATE_RFLAGS);
+		if (!(vcpu->cr0 & X86_CR0_PE) || (vcpu->regs.rflags & RFLAGS_VM))
+			return INSN_MODE_16;
+	}
 	return vcpu->segment[SEG_CS].db ? INSN_MODE_32 : INSN_MODE_16;
 }
 
@@ -157,7 +161,7 @@ static const struct kvm_segment *get_segment(void *ctx, enum segment segment)
 {
 	struct attempt *a = ctx;
 
-	vcpu_know(a->vcpu, STATE_SEGMENTS);
+	vcpu_know(a->vcpu, STATE_SEGMENT(segment));
 	return &a->vcpu->segment[segment];
 }
 

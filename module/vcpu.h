@@ -32,7 +32,7 @@ struct lapic;
 #define STATE_CR3 BIT(4)
 #define STATE_CR4 BIT(5)
 #define STATE_EFER BIT(6)
-#define STATE_SEGMENTS BIT(7) /* the six segments, LDTR, TR */
+#define STATE_TSC BIT(7)      /* tsc_offset, tsc_ratio */
 #define STATE_TABLES BIT(8)   /* GDTR, IDTR */
 #define STATE_DR BIT(9)	      /* DR0-DR3, DR6, DR7 */
 #define STATE_PDPTRS BIT(10)
@@ -41,8 +41,10 @@ struct lapic;
 #define STATE_SHADOW BIT(13)   /* interrupt shadow: STI, MOV SS; NMI blocking */
 #define STATE_PAT BIT(14)
 #define STATE_CR2 BIT(15)
-#define STATE_TSC BIT(16) /* tsc_offset, tsc_ratio */
-#define STATE_ALL GENMASK(16, 0)
+#define STATE_FIRST_SEGMENT 16
+#define STATE_SEGMENT(segment) BIT(STATE_FIRST_SEGMENT + (segment)) /* each of enum segment is a group */
+#define STATE_SEGMENTS GENMASK(23, STATE_FIRST_SEGMENT)
+#define STATE_ALL GENMASK(23, 0)
 
 /* Bits of vcpu->requests: what is wanted of a vCPU before it may enter the guest again. Each is independent. */
 enum vcpu_request {

@@ -54,7 +54,7 @@ int control_load_pdptrs(struct vcpu *vcpu, u64 cr3)
 /* Sets LMA or clears it, as paging goes on or off with EFER.LME. */
 static int set_long_mode(struct vcpu *vcpu, bool paging)
 {
-	vcpu_know(vcpu, STATE_CR4 | STATE_SEGMENTS);
+	vcpu_know(vcpu, STATE_CR4 | STATE_SEGMENT(SEG_CS));
 	if (!paging) {
 		if ((vcpu->efer & EFER_LMA) && vcpu->segment[SEG_CS].l)
 			return -EINVAL;

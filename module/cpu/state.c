@@ -91,7 +91,7 @@ void vcpu_reset(struct vcpu *vcpu, bool init)
 
 void vcpu_start_at(struct vcpu *vcpu, u32 vector)
 {
-	vcpu_touch(vcpu, STATE_SEGMENTS);
+	vcpu_touch(vcpu, STATE_SEGMENT(SEG_CS));
 	vcpu->segment[SEG_CS].selector = vector << 8;
 	vcpu->segment[SEG_CS].base = vector << 12;
 	vcpu_set_rip(vcpu, 0);
@@ -99,7 +99,10 @@ void vcpu_start_at(struct vcpu *vcpu, u32 vector)
 
 int vcpu_cpl(struct vcpu *vcpu)
 {
-	vcpu_know(vcpu, STATE_SEGMENTS | STATE_CR0 | STATE_RFLAGS);
+	vcpu_know(vcpu, STATE_EFER | STATE_SEGMENT(SEG_SS));
+	if (vcpu->efer & EFER_LMA)
+		return vcpu->segment[SEG_SS].dpl;
+	vcpu_know(vcpu, STATE_CR0 | STATE_RFLAGS);
 	if (!(vcpu->cr0 & X86_CR0_PE))
 		return 0;
 	return vcpu->regs.rflags & RFLAGS_VM ? 3 : vcpu->segment[SEG_SS].dpl;

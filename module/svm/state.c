@@ -64,26 +64,31 @@ static void write_segment(const struct kvm_segment *from, struct vmcb_seg *to)
 		     (from->l ? ATTR_L : 0) | (from->db ? ATTR_DB : 0) | (from->g ? ATTR_G : 0);
 }
 
-static void read_segments(struct vcpu *vcpu)
+static void read_segments(struct vcpu *vcpu, u32 missing)
 {
+	unsigned long segments = missing >> STATE_FIRST_SEGMENT;
 	struct vmcb *vmcb = to_vmcb(vcpu);
-	enum segment i;
+	unsigned int i;
 
-	for (i = SEG_ES; i < NR_SEGMENTS; i++)
+	for_each_set_bit(i, &segments, NR_SEGMENTS)
 		read_segment(vmcb_segment(vmcb, i), &vcpu->segment[i]);
 	/* The CPL is a field of its own, which SS.DPL follows; a loaded TR is busy. */
-	vcpu->segment[SEG_SS].dpl = vmcb->save.cpl;
-	vcpu->segment[SEG_TR].type |= 2;
+	if (missing & STATE_SEGMENT(SEG_SS))
+		vcpu->segment[SEG_SS].dpl = vmcb->save.cpl;
+	if (missing & STATE_SEGMENT(SEG_TR))
+		vcpu->segment[SEG_TR].type |= 2;
 }
 
-static void write_segments(struct vcpu *vcpu)
+static void write_segments(struct vcpu *vcpu, u32 changed)
 {
+	unsigned long segments = changed >> STATE_FIRST_SEGMENT;
 	struct vmcb *vmcb = to_vmcb(vcpu);
-	enum segment i;
+	unsigned int i;
 
-	for (i = SEG_ES; i < NR_SEGMENTS; i++)
+	for_each_set_bit(i, &segments, NR_SEGMENTS)
 		write_segment(&vcpu->segment[i], vmcb_segment(vmcb, i));
-	vmcb->save.cpl = vcpu->segment[SEG_SS].dpl & 3;
+	if (changed & STATE_SEGMENT(SEG_SS))
+		vmcb->save.cpl = vcpu->segment[SEG_SS].dpl & 3;
 }
 
 /*
@@ -132,7 +137,7 @@ void svm_read_state(struct vcpu *vcpu, u32 missing)
 	if (missing & STATE_CR3)
 		vcpu->cr3 = save->cr3;
 	if (missing & STATE_SEGMENTS)
-		read_segments(vcpu);
+		read_segments(vcpu, missing);
 	if (missing & STATE_TABLES) {
 		vcpu->gdt = (struct kvm_dtable){ .base = save->gdtr.base, .limit = save->gdtr.limit };
 		vcpu->idt = (struct kvm_dtable){ .base = save->idtr.base, .limit = save->idtr.limit };
@@ -252,7 +257,7 @@ void svm_write_state(struct vcpu *vcpu, u32 changed)
 	if (changed & STATE_EFER)
 		vmcb->save.efer = vcpu->efer | EFER_SVME;
 	if (changed & STATE_SEGMENTS)
-		write_segments(vcpu);
+		write_segments(vcpu, changed);
 	if (changed & STATE_TABLES)
 		write_tables(vcpu);
 	if (changed & STATE_DR)

@@ -59,30 +59,24 @@ static u32 loaded_rights(const struct vcpu *vcpu, enum segment seg, u32 ar)
 	return ar | (vcpu->efer & EFER_LMA ? VMX_AR_TYPE_BUSY_64_TSS : VMX_AR_TYPE_BUSY_16_TSS);
 }
 
-void vmx_read_segments(struct vcpu *vcpu)
+void vmx_read_segment(struct vcpu *vcpu, enum segment seg)
 {
-	struct kvm_segment *segment = vcpu->segment;
-	enum segment seg;
+	struct kvm_segment *segment = &vcpu->segment[seg];
 
-	for (seg = 0; seg < NR_SEGMENTS; seg++, segment++) {
-		segment->selector = vmcs_read16(SEGMENT_FIELD(GUEST_ES_SELECTOR, seg));
-		segment->base = vmcs_read_natural(SEGMENT_FIELD(GUEST_ES_BASE, seg));
-		segment->limit = vmcs_read32(SEGMENT_FIELD(GUEST_ES_LIMIT, seg));
-		set_access_rights(segment, vmcs_read32(SEGMENT_FIELD(GUEST_ES_AR_BYTES, seg)));
-	}
+	segment->selector = vmcs_read16(SEGMENT_FIELD(GUEST_ES_SELECTOR, seg));
+	segment->base = vmcs_read_natural(SEGMENT_FIELD(GUEST_ES_BASE, seg));
+	segment->limit = vmcs_read32(SEGMENT_FIELD(GUEST_ES_LIMIT, seg));
+	set_access_rights(segment, vmcs_read32(SEGMENT_FIELD(GUEST_ES_AR_BYTES, seg)));
 }
 
-void vmx_write_segments(struct vcpu *vcpu)
+void vmx_write_segment(struct vcpu *vcpu, enum segment seg)
 {
-	const struct kvm_segment *segment = vcpu->segment;
-	enum segment seg;
+	const struct kvm_segment *segment = &vcpu->segment[seg];
 
-	for (seg = 0; seg < NR_SEGMENTS; seg++, segment++) {
-		vmcs_write16(SEGMENT_FIELD(GUEST_ES_SELECTOR, seg), segment->selector);
-		vmcs_write_natural(SEGMENT_FIELD(GUEST_ES_BASE, seg), segment->base);
-		vmcs_write32(SEGMENT_FIELD(GUEST_ES_LIMIT, seg), segment->limit);
-		vmcs_write32(SEGMENT_FIELD(GUEST_ES_AR_BYTES, seg), loaded_rights(vcpu, seg, access_rights(segment)));
-	}
+	vmcs_write16(SEGMENT_FIELD(GUEST_ES_SELECTOR, seg), segment->selector);
+	vmcs_write_natural(SEGMENT_FIELD(GUEST_ES_BASE, seg), segment->base);
+	vmcs_write32(SEGMENT_FIELD(GUEST_ES_LIMIT, seg), segment->limit);
+	vmcs_write32(SEGMENT_FIELD(GUEST_ES_AR_BYTES, seg), loaded_rights(vcpu, seg, access_rights(segment)));
 }
 
 /** vmx_fix_loaded_tss - a TSS that a guest loaded before it turned IA-32e mode on stays in TR as it is */

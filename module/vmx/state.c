@@ -228,7 +228,7 @@ void vmx_set_pending_single_step(struct vcpu *vcpu)
 	vmcs_write_natural(GUEST_PENDING_DBG_EXCEPTIONS, pending);
 }
 
-/* By the number of the group's bit. A group without a function is never newer in hardware, or not the VMCS's. */
+/* By the number of the group's bit; segments have functions of their own. A group without a function is never newer in hardware, or not the VMCS's. */
 static const struct {
 	void (*read)(struct vcpu *vcpu);
 	void (*write)(struct vcpu *vcpu);
@@ -240,7 +240,6 @@ static const struct {
 	[ilog2(STATE_CR3)] = { cr3_from_vmcs, cr3_to_vmcs },
 	[ilog2(STATE_CR4)] = { cr4_from_vmcs, cr4_to_vmcs },
 	[ilog2(STATE_EFER)] = { NULL, efer_to_vmcs },
-	[ilog2(STATE_SEGMENTS)] = { vmx_read_segments, vmx_write_segments },
 	[ilog2(STATE_TABLES)] = { tables_from_vmcs, tables_to_vmcs },
 	[ilog2(STATE_DR)] = { NULL, dr_to_vmcs },
 	[ilog2(STATE_PDPTRS)] = { pdptrs_from_vmcs, pdptrs_to_vmcs },
@@ -259,8 +258,10 @@ void vmx_read_state(struct vcpu *vcpu, u32 missing)
 
 	if (!vcpu->in_slice)
 		vmcs_get(to_vmx(vcpu));
-	for_each_set_bit(bit, &left, ARRAY_SIZE(groups)) {
-		if (groups[bit].read)
+	for_each_set_bit(bit, &left, STATE_FIRST_SEGMENT + NR_SEGMENTS) {
+		if (bit >= STATE_FIRST_SEGMENT)
+			vmx_read_segment(vcpu, bit - STATE_FIRST_SEGMENT);
+		else if (groups[bit].read)
 			groups[bit].read(vcpu);
 	}
 	vcpu->known |= missing;
@@ -273,8 +274,10 @@ void vmx_write_state(struct vcpu *vcpu, u32 changed)
 	unsigned long left = changed;
 	unsigned int bit;
 
-	for_each_set_bit(bit, &left, ARRAY_SIZE(groups)) {
-		if (groups[bit].write)
+	for_each_set_bit(bit, &left, STATE_FIRST_SEGMENT + NR_SEGMENTS) {
+		if (bit >= STATE_FIRST_SEGMENT)
+			vmx_write_segment(vcpu, bit - STATE_FIRST_SEGMENT);
+		else if (groups[bit].write)
 			groups[bit].write(vcpu);
 	}
 }

@@ -129,8 +129,8 @@ void vmx_set_pending_single_step(struct vcpu *vcpu);
 void vmx_load_breakpoints(struct vmx_vcpu *vmx);
 
 /* segments.c */
-void vmx_read_segments(struct vcpu *vcpu);
-void vmx_write_segments(struct vcpu *vcpu);
+void vmx_read_segment(struct vcpu *vcpu, enum segment seg);
+void vmx_write_segment(struct vcpu *vcpu, enum segment seg);
 void vmx_fix_loaded_tss(const struct vcpu *vcpu);
 
 /* tlb.c */
