@@ -21,11 +21,14 @@
 
 /* -- translation ------------------------------------------------------------------------------------------------ */
 
+int vcpu_read_guest(struct vcpu *vcpu, u64 gpa, void *buf, unsigned int size)
+{
+	return vcpu->in_slice ? guest_read_atomic(vcpu->vm, gpa, buf, size) : guest_read(vcpu->vm, gpa, buf, size);
+}
+
 static int read_entry(void *ctx, u64 gpa, void *entry, unsigned int size)
 {
-	struct vcpu *vcpu = ctx;
-
-	return vcpu->in_slice ? guest_read_atomic(vcpu->vm, gpa, entry, size) : guest_read(vcpu->vm, gpa, entry, size);
+	return vcpu_read_guest(ctx, gpa, entry, size);
 }
 
 static int cmpxchg_entry(void *ctx, u64 gpa, unsigned int size, u64 *old, u64 new)
@@ -37,7 +40,8 @@ static int cmpxchg_entry(void *ctx, u64 gpa, unsigned int size, u64 *old, u64 ne
 
 static const struct walk_ops walk_ops = { .read = read_entry, .update = cmpxchg_entry };
 
-int vcpu_translate(struct vcpu *vcpu, u64 linear, u32 access, u64 *gpa, struct exception *exception)
+int vcpu_walk(struct vcpu *vcpu, const struct walk_ops *ops, void *ctx, u64 linear, u32 access, u64 *gpa,
+	      struct exception *exception)
 {
 	struct walk_state state;
 
@@ -65,88 +69,17 @@ int vcpu_translate(struct vcpu *vcpu, u64 linear, u32 access, u64 *gpa, struct e
 	/* Reading an instruction again sets no accessed bit that its first fetch has not set. */
 	if (vcpu->in_slice)
 		access |= WALK_NO_AD;
-	return guest_walk(&state, &walk_ops, vcpu, linear, access, gpa, exception);
+	return guest_walk(&state, ops, ctx, linear, access, gpa, exception);
 }
 
-static u32 user_access(struct vcpu *vcpu)
+int vcpu_translate(struct vcpu *vcpu, u64 linear, u32 access, u64 *gpa, struct exception *exception)
+{
+	return vcpu_walk(vcpu, &walk_ops, vcpu, linear, access, gpa, exception);
+}
+
+u32 vcpu_user_access(struct vcpu *vcpu)
 {
 	return vcpu_cpl(vcpu) == 3 ? WALK_USER : 0;
-}
-
-/* -- fetch and decode ------------------------------------------------------------------------------------------- */
-
-enum insn_mode vcpu_insn_mode(struct vcpu *vcpu)
-{
-	vcpu_know(vcpu, STATE_EFER | STATE_SEGMENT(SEG_CS));
-	if (vcpu->efer & EFER_LMA) {
-		if (vcpu->segment[SEG_CS].l)
-			return INSN_MODE_64;
-	} else {
-		vcpu_know(vcpu, STATE_CR0 | STATE_RFLAGS);
-		if (!(vcpu->cr0 & X86_CR0_PE) || (vcpu->regs.rflags & RFLAGS_VM))
-			return INSN_MODE_16;
-	}
-	return vcpu->segment[SEG_CS].db ? INSN_MODE_32 : INSN_MODE_16;
-}
-
-/* Bytes from the page of @linear on, INSN_MAX_LENGTH at most over both pages. Returns how many, or WALK_*. */
-static unsigned int fetch_page(struct vcpu *vcpu, u64 linear, u8 *bytes, unsigned int len, int *why,
-			       struct exception *exception)
-{
-	u64 gpa;
-
-	len = min_t(unsigned int, len, PAGE_SIZE - offset_in_page(linear));
-	*why = vcpu_translate(vcpu, linear, WALK_FETCH | user_access(vcpu), &gpa, exception);
-	if (*why == WALK_OK && read_entry(vcpu, gpa, bytes, len))
-		*why = WALK_UNREADABLE;
-	return *why == WALK_OK ? len : 0;
-}
-
-static u64 linear_rip(struct vcpu *vcpu, enum insn_mode mode)
-{
-	u64 rip = vcpu_rip(vcpu);
-
-	return mode == INSN_MODE_64 ? rip : (u32)(vcpu->segment[SEG_CS].base + rip);
-}
-
-/* As many bytes as there are, up to the longest instruction; what stopped it in @why. */
-static unsigned int fetch(struct vcpu *vcpu, enum insn_mode mode, u8 *bytes, int *why, struct exception *exception)
-{
-	u64 linear = linear_rip(vcpu, mode);
-	unsigned int len = fetch_page(vcpu, linear, bytes, INSN_MAX_LENGTH, why, exception);
-
-	if (!len || len == INSN_MAX_LENGTH)
-		return len;
-	linear += len;
-	if (mode != INSN_MODE_64)
-		linear = (u32)linear;
-	return len + fetch_page(vcpu, linear, bytes + len, INSN_MAX_LENGTH - len, why, exception);
-}
-
-bool vcpu_decode(struct vcpu *vcpu, struct insn *insn, enum next *next)
-{
-	enum insn_mode mode = vcpu_insn_mode(vcpu);
-	struct exception exception;
-	u8 bytes[INSN_MAX_LENGTH];
-	unsigned int len;
-	int why, r;
-
-	len = fetch(vcpu, mode, bytes, &why, &exception);
-	r = insn_decode(insn, bytes, len, mode);
-	if (!r)
-		return true;
-	*next = NEXT_ENTER;
-	if (r == -EAGAIN && why == WALK_FAULT)
-		vcpu_raise(vcpu, &exception);
-	else if (r == -EAGAIN && vcpu->in_slice)
-		*next = NEXT_SLOW;
-	else if (r == -EINVAL)
-		vcpu_raise_ud(vcpu);
-	else if (r == -E2BIG)
-		vcpu_raise_gp(vcpu);
-	else
-		*next = exit_emulation_failure(vcpu, bytes, len);
-	return false;
 }
 
 /* -- memory accesses of the instruction -------------------------------------------------------------------------- */
@@ -176,14 +109,15 @@ struct piece {
 
 /*
  * The CPU has just walked the guest's page tables for the operand and told where it ended, so there is no need to walk
- * them again. Only for an instruction with one memory operand, and only for the byte that faulted.
+ * them again. Only for an instruction with one memory operand, and only for the byte that faulted. A walk may have to
+ * set accessed and dirty bits, and sleep for them: not in a slice.
  */
 static int translate_operand(struct vcpu *vcpu, u64 linear, u32 access, u64 *gpa, struct exception *exception)
 {
 	const struct mmio *mmio = &vcpu->mmio;
 
 	if (!mmio->gpa_known || offset_in_page(linear) != offset_in_page(mmio->gpa))
-		return vcpu_translate(vcpu, linear, access, gpa, exception);
+		return vcpu->in_slice ? WALK_UNREADABLE : vcpu_translate(vcpu, linear, access, gpa, exception);
 	*gpa = mmio->gpa;
 	return WALK_OK;
 }
@@ -212,6 +146,15 @@ static enum insn_result split(struct vcpu *vcpu, u64 linear, unsigned int size, 
 			linear = (u32)linear;
 	}
 	return INSN_DONE;
+}
+
+/*
+ * In a slice an access is to a device alone. Whatever else it wants, it wants before anything has happened: the
+ * instruction is then tried again where memory may be waited for.
+ */
+static bool too_much_for_slice(struct vcpu *vcpu, const struct piece *pieces, unsigned int nr, bool write)
+{
+	return vcpu->in_slice && (nr > 1 || !memory_is_mmio(vcpu->vm, pieces[0].gpa, write));
 }
 
 /* A read that no RAM answers: by an interrupt controller now, or by the client before the next try. */
@@ -246,10 +189,12 @@ static enum insn_result read_linear(void *ctx, u64 linear, void *buf, unsigned i
 	enum insn_result result;
 	unsigned int i, nr;
 
-	result = split(vcpu, linear, size, BUS_WIDTH, user_access(vcpu) | (for_write ? WALK_WRITE : 0), pieces, &nr,
-		       &a->machine.exception);
+	result = split(vcpu, linear, size, BUS_WIDTH, vcpu_user_access(vcpu) | (for_write ? WALK_WRITE : 0), pieces,
+		       &nr, &a->machine.exception);
+	if (result == INSN_DONE && too_much_for_slice(vcpu, pieces, nr, false))
+		return INSN_UNHANDLED;
 	for (i = 0; i < nr && result == INSN_DONE; buf += pieces[i++].len) {
-		if (memory_is_mmio(vcpu->vm, pieces[i].gpa, false))
+		if (vcpu->in_slice || memory_is_mmio(vcpu->vm, pieces[i].gpa, false))
 			result = read_device(vcpu, &pieces[i], buf);
 		else if (guest_read(vcpu->vm, pieces[i].gpa, buf, pieces[i].len))
 			result = INSN_UNHANDLED;
@@ -284,10 +229,12 @@ static enum insn_result write_linear(void *ctx, u64 linear, const void *buf, uns
 	enum insn_result result;
 	unsigned int i, nr;
 
-	result = split(vcpu, linear, size, BUS_WIDTH, user_access(vcpu) | WALK_WRITE, pieces, &nr,
+	result = split(vcpu, linear, size, BUS_WIDTH, vcpu_user_access(vcpu) | WALK_WRITE, pieces, &nr,
 		       &a->machine.exception);
+	if (result == INSN_DONE && too_much_for_slice(vcpu, pieces, nr, true))
+		return INSN_UNHANDLED;
 	for (i = 0; i < nr && result == INSN_DONE; buf += pieces[i++].len) {
-		if (memory_is_mmio(vcpu->vm, pieces[i].gpa, true))
+		if (vcpu->in_slice || memory_is_mmio(vcpu->vm, pieces[i].gpa, true))
 			result = write_device(vcpu, &pieces[i], buf);
 		else if (guest_write(vcpu->vm, pieces[i].gpa, buf, pieces[i].len))
 			result = INSN_UNHANDLED;
@@ -317,13 +264,20 @@ static const struct insn_ops insn_ops = {
 	.xmm_write = xmm_write,
 };
 
+/* Without XMM registers: in a slice they are in the CPU, and not in the image. */
+static const struct insn_ops insn_ops_in_slice = {
+	.segment = get_segment,
+	.read = read_linear,
+	.write = write_linear,
+};
+
 static void attempt_init(struct attempt *a, struct vcpu *vcpu)
 {
 	vcpu_know(vcpu, STATE_RIP | STATE_RSP | STATE_RFLAGS | STATE_CR0 | STATE_CR4);
 	a->vcpu = vcpu;
 	a->machine = (struct insn_machine){
 		.regs = &vcpu->regs,
-		.ops = &insn_ops,
+		.ops = vcpu->in_slice ? &insn_ops_in_slice : &insn_ops,
 		.ctx = a,
 		.mode = vcpu_insn_mode(vcpu),
 		.linear_width = vcpu->cr4 & X86_CR4_LA57 ? 57 : 48,
@@ -351,6 +305,8 @@ static enum insn_result read_ram(struct vcpu *vcpu, u64 linear, void *buf, unsig
 	enum insn_result result;
 	unsigned int i, nr;
 
+	/* This is no operand that the CPU has translated. */
+	vcpu->mmio.gpa_known = false;
 	result = split(vcpu, linear, size, PAGE_SIZE, access, pieces, &nr, exception);
 	for (i = 0; i < nr && result == INSN_DONE; buf += pieces[i++].len)
 		if (guest_read(vcpu->vm, pieces[i].gpa, buf, pieces[i].len))
@@ -365,6 +321,8 @@ static enum insn_result write_ram(struct vcpu *vcpu, u64 linear, const void *buf
 	enum insn_result result;
 	unsigned int i, nr;
 
+	/* This is no operand that the CPU has translated. */
+	vcpu->mmio.gpa_known = false;
 	result = split(vcpu, linear, size, PAGE_SIZE, access | WALK_WRITE, pieces, &nr, exception);
 	for (i = 0; buf && i < nr && result == INSN_DONE; buf += pieces[i++].len)
 		if (guest_write(vcpu->vm, pieces[i].gpa, buf, pieces[i].len))
@@ -375,13 +333,13 @@ static enum insn_result write_ram(struct vcpu *vcpu, u64 linear, const void *buf
 enum insn_result emulate_copy_in(struct vcpu *vcpu, u64 linear, void *buf, unsigned int size,
 				 struct exception *exception)
 {
-	return read_ram(vcpu, linear, buf, size, user_access(vcpu), exception);
+	return read_ram(vcpu, linear, buf, size, vcpu_user_access(vcpu), exception);
 }
 
 enum insn_result emulate_copy_out(struct vcpu *vcpu, u64 linear, const void *buf, unsigned int size,
 				  struct exception *exception)
 {
-	return write_ram(vcpu, linear, buf, size, user_access(vcpu), exception);
+	return write_ram(vcpu, linear, buf, size, vcpu_user_access(vcpu), exception);
 }
 
 enum insn_result emulate_system_read(struct vcpu *vcpu, u64 linear, void *buf, unsigned int size,
@@ -456,14 +414,21 @@ static enum next execute_instruction(struct vcpu *vcpu)
 	struct mmio *mmio = &vcpu->mmio;
 	enum insn_result result;
 	struct attempt a;
+	u64 rflags, rsp;
 
 	attempt_init(&a, vcpu);
-	result = execute(&a, &mmio->insn);
+	rflags = vcpu->regs.rflags;
+	rsp = vcpu->regs.gpr[REG_RSP];
+	result = execute(&a, &vcpu->insn);
 	/* The CPU's word on the operand is good for this instruction only. */
 	if (result != INSN_PENDING)
 		mmio->gpa_known = false;
 	/* Iterations that were committed count, whatever ended the last one. */
-	vcpu->changed |= STATE_RIP | STATE_RSP | STATE_RFLAGS;
+	vcpu->changed |= STATE_RIP;
+	if (rflags != vcpu->regs.rflags)
+		vcpu->changed |= STATE_RFLAGS;
+	if (rsp != vcpu->regs.gpr[REG_RSP])
+		vcpu->changed |= STATE_RSP;
 	switch (result) {
 	case INSN_DONE:
 		vcpu_end_instruction(vcpu);
@@ -481,7 +446,7 @@ static enum next execute_instruction(struct vcpu *vcpu)
 	case INSN_UNHANDLED:
 		break;
 	}
-	return exit_emulation_failure(vcpu, mmio->insn.bytes, mmio->insn.length);
+	return exit_emulation_failure(vcpu, vcpu->insn.bytes, vcpu->insn.length);
 }
 
 static int read_answered(struct vcpu *vcpu)
@@ -509,26 +474,33 @@ static bool has_one_operand(const struct insn *insn)
 static enum next emulate_instruction(struct vcpu *vcpu, u64 gpa, u32 access)
 {
 	struct mmio *mmio = &vcpu->mmio;
+	const struct insn *insn;
 	enum next next;
 
 	mmio->nr_reads = 0;
 	mmio->nr_writes = 0;
 	mmio->next_write = 0;
-	if (!vcpu_decode(vcpu, &mmio->insn, &next))
+	insn = vcpu_decode(vcpu, &next);
+	if (!insn)
 		return next;
 	mmio->gpa = gpa;
-	mmio->gpa_known = !(access & ACCESS_WALK) && has_one_operand(&mmio->insn);
+	mmio->gpa_known = !(access & ACCESS_WALK) && has_one_operand(insn);
+	if (vcpu->in_slice && !mmio->gpa_known)
+		return NEXT_SLOW;
 	return execute_instruction(vcpu);
 }
 
 enum next exit_memory_fault(struct vcpu *vcpu, u64 gpa, u32 access)
 {
-	int r;
+	int r = MEMORY_MMIO;
 
-	if (vcpu->in_slice)
-		return NEXT_SLOW;
-	vcpu->stat.faults++;
-	r = memory_fault(vcpu->vm, gpa, access);
+	if (vcpu->in_slice) {
+		if (!memory_is_device(vcpu->vm, gpa, access & ACCESS_WRITE))
+			return NEXT_SLOW;
+	} else {
+		vcpu->stat.faults++;
+		r = memory_fault(vcpu->vm, gpa, access);
+	}
 	if (r == MEMORY_MAPPED)
 		return NEXT_ENTER;
 	if (r < 0)

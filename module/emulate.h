@@ -5,13 +5,15 @@
 
 #include "vcpu.h"
 
+struct walk_ops;
+
 /**
  * vcpu_decode - fetches and decodes the instruction at RIP
  * @next: on failure, what the exit's handler has to return: NEXT_SLOW when the bytes cannot be had in a slice, NEXT_ENTER
  * with the exception queued that the fetch raises, or an exit to the client
- * Return: whether @insn is there.
+ * Return: the instruction, valid until another one is decoded; or NULL.
  */
-bool vcpu_decode(struct vcpu *vcpu, struct insn *insn, enum next *next);
+const struct insn *vcpu_decode(struct vcpu *vcpu, enum next *next);
 
 /* SMSW and LMSW (0F 01), on CPUs that do not say what their operand was. */
 enum next emulate_msw(struct vcpu *vcpu, const struct insn *insn);
@@ -44,6 +46,16 @@ enum insn_result emulate_system_write(struct vcpu *vcpu, u64 linear, const void 
  * Return: WALK_OK, WALK_FAULT with @exception, WALK_UNREADABLE.
  */
 int vcpu_translate(struct vcpu *vcpu, u64 linear, u32 access, u64 *gpa, struct exception *exception);
+
+/* The same, with the caller's way to read the entries. */
+int vcpu_walk(struct vcpu *vcpu, const struct walk_ops *ops, void *ctx, u64 linear, u32 access, u64 *gpa,
+	      struct exception *exception);
+
+/* WALK_USER, if it is a user's access. */
+u32 vcpu_user_access(struct vcpu *vcpu);
+
+/* guest_read(), or in a slice guest_read_atomic(). */
+int vcpu_read_guest(struct vcpu *vcpu, u64 gpa, void *buf, unsigned int size);
 
 enum insn_mode vcpu_insn_mode(struct vcpu *vcpu);
 

@@ -91,14 +91,15 @@ enum next exit_exception(struct vcpu *vcpu, const struct exception *exception)
 
 bool vcpu_measure(struct vcpu *vcpu, enum next *next)
 {
-	struct insn insn;
+	const struct insn *insn;
 
 	vcpu->insn_len = backend.insn_length(vcpu);
 	if (vcpu->insn_len)
 		return true;
-	if (!vcpu_decode(vcpu, &insn, next))
+	insn = vcpu_decode(vcpu, next);
+	if (!insn)
 		return false;
-	vcpu->insn_len = insn.length;
+	vcpu->insn_len = insn->length;
 	return true;
 }
 
@@ -395,28 +396,29 @@ enum next exit_mov_dr(struct vcpu *vcpu, unsigned int dr, unsigned int gpr, bool
 /* One row an instruction of map 0F that reads or writes a control or debug register. */
 enum next exit_decode_cr_dr(struct vcpu *vcpu)
 {
-	struct insn insn;
+	const struct insn *insn;
 	enum next next;
 
-	if (!vcpu_decode(vcpu, &insn, &next))
+	insn = vcpu_decode(vcpu, &next);
+	if (!insn)
 		return next;
-	if (insn.encoding != INSN_LEGACY || insn.map != INSN_MAP_0F)
-		return exit_emulation_failure(vcpu, insn.bytes, insn.length);
-	switch (insn.opcode) {
+	if (insn->encoding != INSN_LEGACY || insn->map != INSN_MAP_0F)
+		return exit_emulation_failure(vcpu, insn->bytes, insn->length);
+	switch (insn->opcode) {
 	case 0x06:
 		return exit_clts(vcpu);
 	case 0x20:
-		return exit_mov_from_cr(vcpu, insn.reg, insn.rm);
+		return exit_mov_from_cr(vcpu, insn->reg, insn->rm);
 	case 0x21:
-		return exit_mov_dr(vcpu, insn.reg, insn.rm, true);
+		return exit_mov_dr(vcpu, insn->reg, insn->rm, true);
 	case 0x22:
-		return exit_mov_to_cr(vcpu, insn.reg, vcpu_read_gpr(vcpu, insn.rm));
+		return exit_mov_to_cr(vcpu, insn->reg, vcpu_read_gpr(vcpu, insn->rm));
 	case 0x23:
-		return exit_mov_dr(vcpu, insn.reg, insn.rm, false);
+		return exit_mov_dr(vcpu, insn->reg, insn->rm, false);
 	case 0x01:
-		return emulate_msw(vcpu, &insn);
+		return emulate_msw(vcpu, insn);
 	}
-	return exit_emulation_failure(vcpu, insn.bytes, insn.length);
+	return exit_emulation_failure(vcpu, insn->bytes, insn->length);
 }
 
 /* -- the ends of a guest ---------------------------------------------------------------------------------------- */

@@ -266,17 +266,18 @@ static enum next exit_outs(struct vcpu *vcpu)
 
 static enum next exit_string(struct vcpu *vcpu)
 {
-	struct insn insn;
+	const struct insn *insn;
 	enum next next;
 
 	/* Guest memory is copied: not in a slice. */
 	if (vcpu->in_slice)
 		return NEXT_SLOW;
-	if (!vcpu_decode(vcpu, &insn, &next))
+	insn = vcpu_decode(vcpu, &next);
+	if (!insn)
 		return next;
-	if (!insn_string_io(&insn, &vcpu->pio.string))
-		return exit_emulation_failure(vcpu, insn.bytes, insn.length);
-	vcpu->insn_len = insn.length;
+	if (!insn_string_io(insn, &vcpu->pio.string))
+		return exit_emulation_failure(vcpu, insn->bytes, insn->length);
+	vcpu->insn_len = insn->length;
 	return vcpu->pio.string.in ? exit_ins(vcpu) : exit_outs(vcpu);
 }
 

@@ -32,9 +32,9 @@ struct lapic;
 #define STATE_CR3 BIT(4)
 #define STATE_CR4 BIT(5)
 #define STATE_EFER BIT(6)
-#define STATE_TSC BIT(7)      /* tsc_offset, tsc_ratio */
-#define STATE_TABLES BIT(8)   /* GDTR, IDTR */
-#define STATE_DR BIT(9)	      /* DR0-DR3, DR6, DR7 */
+#define STATE_TSC BIT(7)    /* tsc_offset, tsc_ratio */
+#define STATE_TABLES BIT(8) /* GDTR, IDTR */
+#define STATE_DR BIT(9)	    /* DR0-DR3, DR6, DR7 */
 #define STATE_PDPTRS BIT(10)
 #define STATE_SYSENTER BIT(11) /* SYSENTER_CS, _ESP, _EIP */
 #define STATE_SYSCALL BIT(12)  /* STAR, LSTAR, CSTAR, SFMASK, KERNEL_GS_BASE */
@@ -127,15 +127,28 @@ struct mmio_fragment {
 };
 
 struct mmio {
-	struct insn insn; /* decoded once, however often it is tried */
-	u64 rip;	  /* of it: a client that moved RIP meanwhile has given it up */
-	u64 gpa;	  /* where the CPU says that its memory operand is, if gpa_known */
+	u64 rip; /* of it: a client that moved RIP meanwhile has given it up */
+	u64 gpa; /* where the CPU says that its memory operand is, if gpa_known */
 	bool gpa_known;
 	struct mmio_fragment reads[MMIO_MAX_FRAGMENTS], writes[MMIO_MAX_FRAGMENTS];
 	u8 nr_reads;  /* answered so far in this instruction */
 	u8 next_read; /* how many of these the present try has used */
 	u8 nr_writes, next_write;
 	bool wants_read; /* reads[nr_reads] is being asked for */
+};
+
+/* The page of code that was fetched from last, and how the guest's page tables led there. See fetch.c. */
+struct code_page {
+	u64 linear;
+	u64 cr3;
+	u64 la57;
+	unsigned long seq;  /* of the memory: what is below is by slots that have not changed since */
+	unsigned long host; /* the client's address of the page; 0: nothing is known */
+	unsigned int nr_entries;
+	struct {
+		unsigned long host;
+		u64 value;
+	} entry[5];
 };
 
 struct pio {
@@ -182,6 +195,11 @@ struct vcpu {
 	bool tsc_catches_up;
 	u64 tsc_base, tsc_base_host;
 	u8 insn_len; /* of the instruction that exited, once measured */
+
+	/* The instruction that was decoded last, and where it came from. */
+	struct insn insn; /* length 0: none */
+	u8 insn_mode;	  /* enum insn_mode that it was decoded with */
+	struct code_page code_page;
 
 	/* FPU */
 	struct fpu_area *fpu; /* the guest's XSAVE image */

@@ -172,6 +172,20 @@ int guest_cmpxchg(struct vm *vm, u64 gpa, unsigned int size, u64 *old, u64 new)
 	return r;
 }
 
+unsigned long guest_host_address(struct vm *vm, u64 gpa)
+{
+	struct memory *m = &vm->memory;
+	const struct slot *slot;
+	unsigned long host;
+	int idx;
+
+	idx = srcu_read_lock(&m->srcu);
+	slot = usable_slot(m, gpa, false);
+	host = slot ? host_address(slot, gpa) : 0;
+	srcu_read_unlock(&m->srcu, idx);
+	return host;
+}
+
 bool memory_is_mmio(struct vm *vm, u64 gpa, bool write)
 {
 	struct memory *m = &vm->memory;
@@ -182,4 +196,18 @@ bool memory_is_mmio(struct vm *vm, u64 gpa, bool write)
 	mmio = !usable_slot(m, gpa, write);
 	srcu_read_unlock(&m->srcu, idx);
 	return mmio;
+}
+
+bool memory_is_device(struct vm *vm, u64 gpa, bool write)
+{
+	struct memory *m = &vm->memory;
+	const struct slot *slot;
+	bool device;
+	int idx;
+
+	idx = srcu_read_lock(&m->srcu);
+	slot = slots_find(srcu_dereference(m->slots, &m->srcu), gpa >> PAGE_SHIFT);
+	device = !slot || (write && (slot->flags & KVM_MEM_READONLY));
+	srcu_read_unlock(&m->srcu, idx);
+	return device;
 }

@@ -140,6 +140,24 @@ int memory_fault(struct vm *vm, u64 gpa, u32 access);
  */
 bool memory_is_mmio(struct vm *vm, u64 gpa, bool write);
 
+/**
+ * memory_sequence - grows whenever something that was found out about guest memory may no longer be so
+ * Context: to use a host address that was found before, hold @srcu, in which this must be what it was.
+ */
+static __always_inline unsigned long memory_sequence(const struct memory *m)
+{
+	return READ_ONCE(m->invalidate_seq);
+}
+
+/** guest_host_address - the client's address of readable guest memory, or 0 */
+unsigned long guest_host_address(struct vm *vm, u64 gpa);
+
+/**
+ * memory_is_device - whether memory_fault() would say MEMORY_MMIO. A slot that is on its way out is none: its fate is
+ * decided soon. Context: any that may take an SRCU read lock.
+ */
+bool memory_is_device(struct vm *vm, u64 gpa, bool write);
+
 /** memory_root - the host-physical address of the top table, for EPTP or nCR3 */
 u64 memory_root(struct vm *vm);
 
