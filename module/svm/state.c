@@ -20,6 +20,7 @@
 #define ATTR_L BIT(9)
 #define ATTR_DB BIT(10)
 #define ATTR_G BIT(11)
+#define ATTR_NONE U16_MAX /* no attributes that a VMCB can have */
 
 static const u16 segment_offset[NR_SEGMENTS] = {
 	[SEG_ES] = offsetof(struct vmcb_save_area, es), [SEG_CS] = offsetof(struct vmcb_save_area, cs),
@@ -33,7 +34,7 @@ static struct vmcb_seg *vmcb_segment(struct vmcb *vmcb, enum segment i)
 	return (void *)&vmcb->save + segment_offset[i];
 }
 
-static void read_segment(const struct vmcb_seg *from, struct kvm_segment *to)
+static void unpack_segment(const struct vmcb_seg *from, struct kvm_segment *to)
 {
 	u16 attr = from->attrib;
 
@@ -54,7 +55,7 @@ static void read_segment(const struct vmcb_seg *from, struct kvm_segment *to)
 	};
 }
 
-static void write_segment(const struct kvm_segment *from, struct vmcb_seg *to)
+static void pack_segment(const struct kvm_segment *from, struct vmcb_seg *to)
 {
 	to->base = from->base;
 	to->limit = from->limit;
@@ -64,17 +65,29 @@ static void write_segment(const struct kvm_segment *from, struct vmcb_seg *to)
 		     (from->l ? ATTR_L : 0) | (from->db ? ATTR_DB : 0) | (from->g ? ATTR_G : 0);
 }
 
+/* What was unpacked before and is unchanged need not be again: seldom does a segment change between two exits. */
+static void read_segment(struct vcpu *vcpu, enum segment i)
+{
+	const struct vmcb_seg *from = vmcb_segment(to_vmcb(vcpu), i);
+	struct vmcb_seg *seen = &to_svm(vcpu)->seen[i];
+
+	if (memcmp(from, seen, sizeof(*from))) {
+		*seen = *from;
+		unpack_segment(from, &vcpu->segment[i]);
+	}
+	/* The CPL is a field of its own, which SS.DPL follows. */
+	if (i == SEG_SS)
+		vcpu->segment[SEG_SS].dpl = to_vmcb(vcpu)->save.cpl;
+}
+
 static void read_segments(struct vcpu *vcpu, u32 missing)
 {
 	unsigned long segments = missing >> STATE_FIRST_SEGMENT;
-	struct vmcb *vmcb = to_vmcb(vcpu);
 	unsigned int i;
 
 	for_each_set_bit(i, &segments, NR_SEGMENTS)
-		read_segment(vmcb_segment(vmcb, i), &vcpu->segment[i]);
-	/* The CPL is a field of its own, which SS.DPL follows; a loaded TR is busy. */
-	if (missing & STATE_SEGMENT(SEG_SS))
-		vcpu->segment[SEG_SS].dpl = vmcb->save.cpl;
+		read_segment(vcpu, i);
+	/* A loaded TR is busy. */
 	if (missing & STATE_SEGMENT(SEG_TR))
 		vcpu->segment[SEG_TR].type |= 2;
 }
@@ -85,8 +98,11 @@ static void write_segments(struct vcpu *vcpu, u32 changed)
 	struct vmcb *vmcb = to_vmcb(vcpu);
 	unsigned int i;
 
-	for_each_set_bit(i, &segments, NR_SEGMENTS)
-		write_segment(&vcpu->segment[i], vmcb_segment(vmcb, i));
+	for_each_set_bit(i, &segments, NR_SEGMENTS) {
+		pack_segment(&vcpu->segment[i], vmcb_segment(vmcb, i));
+		/* A client's segment may say more than the VMCB holds: what it reads back is what the CPU has. */
+		to_svm(vcpu)->seen[i].attrib = ATTR_NONE;
+	}
 	if (changed & STATE_SEGMENT(SEG_SS))
 		vmcb->save.cpl = vcpu->segment[SEG_SS].dpl & 3;
 }
@@ -119,10 +135,38 @@ static void read_shadow(struct vcpu *vcpu)
 		vcpu->shadow |= SHADOW_NMI;
 }
 
+/*
+ * What nearly every exit looks at, to know the instruction and to step over it. It is in memory: reading all of it at
+ * once is cheaper than being asked for it one by one.
+ */
+#define STATE_OF_INSN                                                                              \
+	(STATE_RIP | STATE_RSP | STATE_RFLAGS | STATE_CR3 | STATE_SHADOW | STATE_SEGMENT(SEG_CS) | \
+	 STATE_SEGMENT(SEG_SS))
+
+static void read_state_of_insn(struct vcpu *vcpu)
+{
+	const struct vmcb_save_area *save = &to_vmcb(vcpu)->save;
+
+	vcpu->regs.rip = save->rip;
+	vcpu->regs.gpr[REG_RSP] = save->rsp;
+	vcpu->regs.rflags = save->rflags;
+	vcpu->cr3 = save->cr3;
+	read_segment(vcpu, SEG_CS);
+	read_segment(vcpu, SEG_SS);
+	read_shadow(vcpu);
+	vcpu->known |= STATE_OF_INSN;
+}
+
 void svm_read_state(struct vcpu *vcpu, u32 missing)
 {
 	const struct vmcb_save_area *save = &to_vmcb(vcpu)->save;
 
+	if (likely(!(vcpu->known & STATE_OF_INSN))) {
+		read_state_of_insn(vcpu);
+		missing &= ~STATE_OF_INSN;
+		if (!missing)
+			return;
+	}
 	if (missing & STATE_RIP)
 		vcpu->regs.rip = save->rip;
 	if (missing & STATE_RSP)

@@ -38,6 +38,7 @@ struct svm {
 	bool stepping, own_step, iret_pending, step_tf;
 	u64 step_rip;
 	bool nmi_blocked;
+	struct vmcb_seg seen[NR_SEGMENTS]; /* as they were when struct vcpu got them */
 };
 
 /* What each CPU has. */
