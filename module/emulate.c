@@ -149,12 +149,12 @@ static enum insn_result split(struct vcpu *vcpu, u64 linear, unsigned int size, 
 }
 
 /*
- * In a slice an access is to a device alone. Whatever else it wants, it wants before anything has happened: the
- * instruction is then tried again where memory may be waited for.
+ * In a slice an access is to one register of a device, the one where the CPU found no slot. Whatever else it wants, it
+ * wants before anything has happened: the instruction is then tried again where memory may be waited for.
  */
-static bool too_much_for_slice(struct vcpu *vcpu, const struct piece *pieces, unsigned int nr, bool write)
+static bool too_much_for_slice(struct vcpu *vcpu, unsigned int nr)
 {
-	return vcpu->in_slice && (nr > 1 || !memory_is_mmio(vcpu->vm, pieces[0].gpa, write));
+	return vcpu->in_slice && nr > 1;
 }
 
 /* A read that no RAM answers: by an interrupt controller now, or by the client before the next try. */
@@ -191,7 +191,7 @@ static enum insn_result read_linear(void *ctx, u64 linear, void *buf, unsigned i
 
 	result = split(vcpu, linear, size, BUS_WIDTH, vcpu_user_access(vcpu) | (for_write ? WALK_WRITE : 0), pieces,
 		       &nr, &a->machine.exception);
-	if (result == INSN_DONE && too_much_for_slice(vcpu, pieces, nr, false))
+	if (result == INSN_DONE && too_much_for_slice(vcpu, nr))
 		return INSN_UNHANDLED;
 	for (i = 0; i < nr && result == INSN_DONE; buf += pieces[i++].len) {
 		if (vcpu->in_slice || memory_is_mmio(vcpu->vm, pieces[i].gpa, false))
@@ -231,7 +231,7 @@ static enum insn_result write_linear(void *ctx, u64 linear, const void *buf, uns
 
 	result = split(vcpu, linear, size, BUS_WIDTH, vcpu_user_access(vcpu) | WALK_WRITE, pieces, &nr,
 		       &a->machine.exception);
-	if (result == INSN_DONE && too_much_for_slice(vcpu, pieces, nr, true))
+	if (result == INSN_DONE && too_much_for_slice(vcpu, nr))
 		return INSN_UNHANDLED;
 	for (i = 0; i < nr && result == INSN_DONE; buf += pieces[i++].len) {
 		if (vcpu->in_slice || memory_is_mmio(vcpu->vm, pieces[i].gpa, true))
@@ -419,7 +419,7 @@ static enum next execute_instruction(struct vcpu *vcpu)
 	attempt_init(&a, vcpu);
 	rflags = vcpu->regs.rflags;
 	rsp = vcpu->regs.gpr[REG_RSP];
-	result = execute(&a, &vcpu->insn);
+	result = execute(&a, vcpu->insn);
 	/* The CPU's word on the operand is good for this instruction only. */
 	if (result != INSN_PENDING)
 		mmio->gpa_known = false;
@@ -446,7 +446,7 @@ static enum next execute_instruction(struct vcpu *vcpu)
 	case INSN_UNHANDLED:
 		break;
 	}
-	return exit_emulation_failure(vcpu, vcpu->insn.bytes, vcpu->insn.length);
+	return exit_emulation_failure(vcpu, vcpu->insn->bytes, vcpu->insn->length);
 }
 
 static int read_answered(struct vcpu *vcpu)
@@ -492,15 +492,12 @@ static enum next emulate_instruction(struct vcpu *vcpu, u64 gpa, u32 access)
 
 enum next exit_memory_fault(struct vcpu *vcpu, u64 gpa, u32 access)
 {
-	int r = MEMORY_MMIO;
+	int r;
 
-	if (vcpu->in_slice) {
-		if (!memory_is_device(vcpu->vm, gpa, access & ACCESS_WRITE))
-			return NEXT_SLOW;
-	} else {
-		vcpu->stat.faults++;
-		r = memory_fault(vcpu->vm, gpa, access);
-	}
+	r = vcpu->in_slice ? memory_fault_atomic(vcpu->vm, gpa, access) : memory_fault(vcpu->vm, gpa, access);
+	if (vcpu->in_slice && r == -EAGAIN)
+		return NEXT_SLOW;
+	vcpu->stat.faults++;
 	if (r == MEMORY_MAPPED)
 		return NEXT_ENTER;
 	if (r < 0)

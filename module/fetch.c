@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Fetching and decoding the instruction at RIP. An instruction that exits, exits again and again: a driver's store to a
- * device, a kernel's RDMSR. So what the last fetch has found out is kept, and only found true again: the bytes, by the
+ * device, a kernel's RDMSR. So what its last fetch has found out is kept, and only found true again: the bytes, by the
  * entries of the guest's page tables that led to them, and the decoded instruction, by its bytes.
  */
+#include <linux/hash.h>
 #include <linux/mm.h>
 #include <linux/srcu.h>
 #include <linux/uaccess.h>
@@ -35,21 +36,31 @@ static u64 linear_rip(struct vcpu *vcpu, enum insn_mode mode)
 	return mode == INSN_MODE_64 ? rip : (u32)(vcpu->segment[SEG_CS].base + rip);
 }
 
-/* -- the same page again ----------------------------------------------------------------------------------------- */
+/* -- the same instruction again ---------------------------------------------------------------------------------- */
 
 /* Read at once, the instruction and one byte more. */
 #define FETCH_BYTES 16
 
+static struct fetched *kept(struct vcpu *vcpu, u64 linear)
+{
+	return &vcpu->fetched[hash_64(linear, FETCHED_BITS)];
+}
+
+struct noting {
+	struct vcpu *vcpu;
+	struct fetched *fetched;
+};
+
 static int note_entry(void *ctx, u64 gpa, void *entry, unsigned int size)
 {
-	struct vcpu *vcpu = ctx;
-	struct code_page *page = &vcpu->code_page;
-	unsigned int i = page->nr_entries++;
+	const struct noting *noting = ctx;
+	struct fetched *fetched = noting->fetched;
+	unsigned int i = fetched->nr_entries++;
 
-	if (i == ARRAY_SIZE(page->entry) || vcpu_read_guest(vcpu, gpa, entry, size))
+	if (i == ARRAY_SIZE(fetched->entry) || vcpu_read_guest(noting->vcpu, gpa, entry, size))
 		return -EFAULT;
-	memcpy(&page->entry[i].value, entry, size);
-	page->entry[i].host = guest_host_address(vcpu->vm, gpa);
+	memcpy(&fetched->entry[i].value, entry, size);
+	fetched->entry[i].host = guest_host_address(noting->vcpu->vm, gpa);
 	return 0;
 }
 
@@ -62,38 +73,39 @@ static const struct walk_ops noting_ops = { .read = note_entry };
  */
 static int translate_code(struct vcpu *vcpu, u64 linear, u64 *gpa, struct exception *exception)
 {
-	struct code_page *page = &vcpu->code_page;
+	struct fetched *fetched = kept(vcpu, linear);
+	struct noting noting = { .vcpu = vcpu, .fetched = fetched };
 	int r;
 
-	page->host = 0;
-	page->nr_entries = 0;
-	page->seq = memory_sequence(&vcpu->vm->memory);
+	fetched->host = 0;
+	fetched->nr_entries = 0;
+	fetched->seq = memory_sequence(&vcpu->vm->memory);
 	/* Pairs with the lock around the increment: by a number that we see we see what changed before it. */
 	smp_rmb();
-	r = vcpu_walk(vcpu, &noting_ops, vcpu, linear, WALK_FETCH | WALK_NO_AD | vcpu_user_access(vcpu), gpa,
+	r = vcpu_walk(vcpu, &noting_ops, &noting, linear, WALK_FETCH | WALK_NO_AD | vcpu_user_access(vcpu), gpa,
 		      exception);
 	if (r != WALK_OK || !(vcpu->efer & EFER_LMA))
 		return r;
-	page->linear = linear & PAGE_MASK;
-	page->cr3 = vcpu->cr3;
-	page->la57 = vcpu->cr4 & X86_CR4_LA57;
-	page->host = guest_host_address(vcpu->vm, *gpa & PAGE_MASK);
+	fetched->linear = linear;
+	fetched->cr3 = vcpu->cr3;
+	fetched->la57 = vcpu->cr4 & X86_CR4_LA57;
+	fetched->host = guest_host_address(vcpu->vm, *gpa);
 	return WALK_OK;
 }
 
 /* The instruction's bytes, if the entries are still what they were. */
-static bool read_page(const struct code_page *page, unsigned int offset, u64 bytes[2])
+static bool read_again(const struct fetched *fetched, u64 bytes[2])
 {
-	const u64 __user *from = (const u64 __user *)(page->host + offset);
+	const u64 __user *from = (const u64 __user *)fetched->host;
 	unsigned int i;
 	u64 value;
 
 	/* The slots' owner is the client: all of these are below TASK_SIZE, as memory_set_slot() has found. */
 	if (!user_read_access_begin(from, FETCH_BYTES))
 		return false;
-	for (i = 0; i < page->nr_entries; i++) {
-		unsafe_get_user(value, (const u64 __user *)page->entry[i].host, failed);
-		if (value != page->entry[i].value)
+	for (i = 0; i < fetched->nr_entries; i++) {
+		unsafe_get_user(value, (const u64 __user *)fetched->entry[i].host, failed);
+		if (value != fetched->entry[i].value)
 			goto failed;
 	}
 	unsafe_get_user(bytes[0], from, failed);
@@ -105,25 +117,24 @@ failed:
 	return false;
 }
 
-static bool fetch_again(struct vcpu *vcpu, u64 linear, u64 bytes[2])
+static bool fetch_again(struct vcpu *vcpu, const struct fetched *fetched, u64 linear, u64 bytes[2])
 {
-	const struct code_page *page = &vcpu->code_page;
 	struct memory *m = &vcpu->vm->memory;
 	bool ok = false;
 	int idx;
 
-	if (!page->host || (linear & PAGE_MASK) != page->linear || offset_in_page(linear) > PAGE_SIZE - FETCH_BYTES)
+	if (!fetched->host || linear != fetched->linear || offset_in_page(linear) > PAGE_SIZE - FETCH_BYTES)
 		return false;
 	vcpu_know(vcpu, STATE_CR3 | STATE_CR4 | STATE_EFER);
 	if (!(vcpu->efer & EFER_LMA))
 		return false;
-	if (vcpu->cr3 != page->cr3 || (vcpu->cr4 & X86_CR4_LA57) != page->la57)
+	if (vcpu->cr3 != fetched->cr3 || (vcpu->cr4 & X86_CR4_LA57) != fetched->la57)
 		return false;
 	/* As in guest_read(): whoever takes a slot away waits until nobody reads by it. */
 	idx = srcu_read_lock(&m->srcu);
-	if (memory_sequence(m) == page->seq) {
+	if (memory_sequence(m) == fetched->seq) {
 		pagefault_disable();
-		ok = read_page(page, offset_in_page(linear), bytes);
+		ok = read_again(fetched, bytes);
 		pagefault_enable();
 	}
 	srcu_read_unlock(&m->srcu, idx);
@@ -172,19 +183,18 @@ static bool same_bytes(const struct insn *insn, const u64 bytes[2])
 }
 
 /* Decodes what was fetched; what keeps the handler from its instruction is in @next. */
-static bool decode(struct vcpu *vcpu, enum insn_mode mode, enum next *next)
+static bool decode(struct vcpu *vcpu, struct insn *insn, enum insn_mode mode, enum next *next)
 {
 	struct exception exception;
 	u8 bytes[INSN_MAX_LENGTH];
 	unsigned int len;
 	int why, r;
 
-	vcpu->insn.length = 0;
 	len = fetch(vcpu, mode, bytes, &why, &exception);
-	r = insn_decode(&vcpu->insn, bytes, len, mode);
+	r = insn_decode(insn, bytes, len, mode);
 	if (!r)
 		return true;
-	vcpu->insn.length = 0;
+	insn->length = 0;
 	*next = NEXT_ENTER;
 	if (r == -EAGAIN && why == WALK_FAULT)
 		vcpu_raise(vcpu, &exception);
@@ -202,17 +212,18 @@ static bool decode(struct vcpu *vcpu, enum insn_mode mode, enum next *next)
 const struct insn *vcpu_decode(struct vcpu *vcpu, enum next *next)
 {
 	enum insn_mode mode = vcpu_insn_mode(vcpu);
-	struct insn *insn = &vcpu->insn;
-	u64 bytes[2];
+	u64 linear = linear_rip(vcpu, mode), bytes[2];
+	struct fetched *fetched = kept(vcpu, linear);
+	struct insn *insn = &fetched->insn;
 
-	if (fetch_again(vcpu, linear_rip(vcpu, mode), bytes)) {
-		if (insn->length && vcpu->insn_mode == mode && same_bytes(insn, bytes))
+	vcpu->insn = insn;
+	if (fetch_again(vcpu, fetched, linear, bytes)) {
+		if (insn->length && fetched->mode == mode && same_bytes(insn, bytes))
 			return insn;
-		insn->length = 0;
-		vcpu->insn_mode = mode;
+		fetched->mode = mode;
 		if (!insn_decode(insn, (const u8 *)bytes, INSN_MAX_LENGTH, mode))
 			return insn;
 	}
-	vcpu->insn_mode = mode;
-	return decode(vcpu, mode, next) ? insn : NULL;
+	fetched->mode = mode;
+	return decode(vcpu, insn, mode, next) ? insn : NULL;
 }

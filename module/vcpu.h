@@ -137,19 +137,23 @@ struct mmio {
 	bool wants_read; /* reads[nr_reads] is being asked for */
 };
 
-/* The page of code that was fetched from last, and how the guest's page tables led there. See fetch.c. */
-struct code_page {
+/* An instruction that exited, and how the guest's page tables led to it. See fetch.c. */
+struct fetched {
 	u64 linear;
 	u64 cr3;
 	u64 la57;
 	unsigned long seq;  /* of the memory: what is below is by slots that have not changed since */
-	unsigned long host; /* the client's address of the page; 0: nothing is known */
+	unsigned long host; /* the client's address of it; 0: nothing is known */
 	unsigned int nr_entries;
 	struct {
 		unsigned long host;
 		u64 value;
 	} entry[5];
+	struct insn insn; /* length 0: none */
+	u8 mode;	  /* enum insn_mode that it was decoded with */
 };
+
+#define FETCHED_BITS 4
 
 struct pio {
 	u64 rip; /* of the instruction: a client that moved RIP meanwhile has given it up */
@@ -196,10 +200,9 @@ struct vcpu {
 	u64 tsc_base, tsc_base_host;
 	u8 insn_len; /* of the instruction that exited, once measured */
 
-	/* The instruction that was decoded last, and where it came from. */
-	struct insn insn; /* length 0: none */
-	u8 insn_mode;	  /* enum insn_mode that it was decoded with */
-	struct code_page code_page;
+	/* Instructions that exited lately, by a hash of their address, and the one of the exit at hand. */
+	struct fetched fetched[1 << FETCHED_BITS];
+	const struct insn *insn;
 
 	/* FPU */
 	struct fpu_area *fpu; /* the guest's XSAVE image */

@@ -197,17 +197,3 @@ bool memory_is_mmio(struct vm *vm, u64 gpa, bool write)
 	srcu_read_unlock(&m->srcu, idx);
 	return mmio;
 }
-
-bool memory_is_device(struct vm *vm, u64 gpa, bool write)
-{
-	struct memory *m = &vm->memory;
-	const struct slot *slot;
-	bool device;
-	int idx;
-
-	idx = srcu_read_lock(&m->srcu);
-	slot = slots_find(srcu_dereference(m->slots, &m->srcu), gpa >> PAGE_SHIFT);
-	device = !slot || (write && (slot->flags & KVM_MEM_READONLY));
-	srcu_read_unlock(&m->srcu, idx);
-	return device;
-}

@@ -288,17 +288,23 @@ static int map_page(struct fault *fault)
 		memory_unmap(fault->vm, gfn, gfn + 1, true);
 		r = MEMORY_MAPPED;
 	}
-	if (fault->page) {
-		if (!PageReserved(fault->page))
-			mark_page_accessed(fault->page);
-		put_page(fault->page);
-	}
 	return r;
+}
+
+static struct fault new_fault(struct vm *vm, u64 gpa, u32 access)
+{
+	return (struct fault){ .vm = vm, .map = { .gfn = gpa >> PAGE_SHIFT, .write = access & ACCESS_WRITE } };
+}
+
+static void end_fault(struct fault *fault)
+{
+	if (fault->page)
+		put_page(fault->page);
 }
 
 int memory_fault(struct vm *vm, u64 gpa, u32 access)
 {
-	struct fault fault = { .vm = vm, .map = { .gfn = gpa >> PAGE_SHIFT, .write = access & ACCESS_WRITE } };
+	struct fault fault = new_fault(vm, gpa, access);
 	int r;
 
 	/* What is mapped is the caller's memory. */
@@ -310,8 +316,45 @@ int memory_fault(struct vm *vm, u64 gpa, u32 access)
 		r = find_page(&fault);
 	if (!r)
 		r = map_page(&fault);
+	end_fault(&fault);
 	/* To try again means to let the guest fault again: its thread looks for signals on the way. */
 	return r == -EAGAIN ? MEMORY_MAPPED : r;
+}
+
+/* The common case: the client has the page, and the tables lack only the leaf. Whatever else: -EAGAIN. */
+static int map_page_atomic(struct fault *fault)
+{
+	struct memory *m = &fault->vm->memory;
+	u64 *spare = NULL;
+	int r;
+
+	if (!find_page_fast(fault, !(fault->slot.flags & KVM_MEM_READONLY)))
+		return -EAGAIN;
+	fault->map.pfn = page_to_pfn(fault->page);
+	choose_leaf(fault);
+	read_lock(&m->lock);
+	r = install(fault, &spare);
+	read_unlock(&m->lock);
+	return r == -EEXIST ? -EAGAIN : r;
+}
+
+int memory_fault_atomic(struct vm *vm, u64 gpa, u32 access)
+{
+	struct fault fault = new_fault(vm, gpa, access);
+	int r;
+
+	if (current->mm != vm->mm)
+		return -EAGAIN;
+	r = look_up_slot(&fault);
+	/* What a write to a read-only slot is for, it may also read: that takes more than a device. */
+	if (r == MEMORY_MMIO)
+		return fault.slot.npages ? -EAGAIN : MEMORY_MMIO;
+	if (!r)
+		r = map_page_atomic(&fault);
+	end_fault(&fault);
+	if (r == MEMORY_MAPPED)
+		atomic64_inc(&vm->memory.nr_faults);
+	return r;
 }
 
 u64 memory_root(struct vm *vm)

@@ -135,6 +135,13 @@ enum memory_fault {
 int memory_fault(struct vm *vm, u64 gpa, u32 access);
 
 /**
+ * memory_fault_atomic - what memory_fault() can do without sleeping
+ * Returns MEMORY_MAPPED, MEMORY_MMIO where no slot is, or -EAGAIN: it takes memory_fault(). Context: may not sleep; the
+ * VM's process.
+ */
+int memory_fault_atomic(struct vm *vm, u64 gpa, u32 access);
+
+/**
  * memory_is_mmio - whether software has to answer this access: no slot there, or a write to a read-only slot
  * Context: any that may take an SRCU read lock.
  */
@@ -151,12 +158,6 @@ static __always_inline unsigned long memory_sequence(const struct memory *m)
 
 /** guest_host_address - the client's address of readable guest memory, or 0 */
 unsigned long guest_host_address(struct vm *vm, u64 gpa);
-
-/**
- * memory_is_device - whether memory_fault() would say MEMORY_MMIO. A slot that is on its way out is none: its fate is
- * decided soon. Context: any that may take an SRCU read lock.
- */
-bool memory_is_device(struct vm *vm, u64 gpa, bool write);
 
 /** memory_root - the host-physical address of the top table, for EPTP or nCR3 */
 u64 memory_root(struct vm *vm);
