@@ -82,6 +82,9 @@ struct backend {
 	/** @set_windows: whether to exit as soon as the guest can take an interrupt, an NMI. In a slice. */
 	void (*set_windows)(struct vcpu *vcpu, bool interrupt, bool nmi);
 
+	/** @set_tpr_threshold: below which TPR class the guest exits; never above TPR. In a slice, if vcpu->tpr_shadow. */
+	void (*set_tpr_threshold)(struct vcpu *vcpu, u8 threshold);
+
 	/** @flush_tlb: nothing cached of this vCPU's translations, guest's or second-stage, may be used. In a slice. */
 	void (*flush_tlb)(struct vcpu *vcpu, bool second_stage);
 

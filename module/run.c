@@ -162,6 +162,17 @@ static bool wants_window(struct vcpu *vcpu)
 	return vcpu->vm->pic_in_client && READ_ONCE(vcpu->run->request_interrupt_window) && irq_takes_from_client(vcpu);
 }
 
+/* Whenever an interrupt waits and TPR, IRR or ISR may have changed by software: see irq_look(). */
+static void update_tpr_threshold(struct vcpu *vcpu)
+{
+	u8 threshold = irq_tpr_threshold(vcpu);
+
+	if (likely(threshold == vcpu->tpr_threshold))
+		return;
+	vcpu->tpr_threshold = threshold;
+	backend.set_tpr_threshold(vcpu, threshold);
+}
+
 static void inject_event(struct vcpu *vcpu)
 {
 	bool interrupt_waits;
@@ -172,6 +183,8 @@ static void inject_event(struct vcpu *vcpu)
 		backend.inject(vcpu);
 	interrupt_waits = irq_waits(vcpu) || wants_window(vcpu);
 	backend.set_windows(vcpu, interrupt_waits, vcpu->nmi_pending);
+	if (vcpu->tpr_shadow)
+		update_tpr_threshold(vcpu);
 	/* Last of all, so that the entry follows at once. */
 	if (unlikely(vcpu->awaited_tsc))
 		irq_timer_wait(vcpu);

@@ -55,6 +55,9 @@ bool irq_pv_eoi_sync_atomic(struct vcpu *vcpu, bool keep);
 /** irq_pv_send_ipi - KVM_HC_SEND_IPI: how many took it, or -KVM_EINVAL, -KVM_EOPNOTSUPP. Own context. */
 long irq_pv_send_ipi(struct vcpu *vcpu, u64 low, u64 high, u32 first, u64 icr);
 
+/** irq_apic_page - the registers of a local APIC as a page, for hardware that takes them as the virtual-APIC page */
+void *irq_apic_page(const struct vcpu *vcpu);
+u8 irq_tpr_threshold(const struct vcpu *vcpu); /* lapic_tpr_threshold() */
 u64 irq_get_cr8(struct vcpu *vcpu);
 void irq_set_cr8(struct vcpu *vcpu, u64 cr8);
 

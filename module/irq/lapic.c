@@ -304,10 +304,12 @@ bool lapic_level_in_flight(const struct lapic *lapic, u8 vector)
 	       (test_vector(lapic, LAPIC_IRR, vector) || test_vector(lapic, LAPIC_ISR, vector));
 }
 
+/* Hardware may have written the task priority: a TPR shadow. */
 int lapic_search_irq(struct lapic *lapic)
 {
 	int vector = highest_vector(lapic, LAPIC_IRR);
 
+	update_ppr(lapic);
 	if (unlikely(vector < 0 || lapic->mode == LAPIC_OFF))
 		return -1;
 	return (vector & 0xf0) > (int)(reg(lapic, LAPIC_PPR) & 0xf0) ? vector : -1;
@@ -376,6 +378,13 @@ void lapic_set_cr8(struct lapic *lapic, u8 cr8)
 {
 	set_reg(lapic, LAPIC_TPR, (cr8 & 0xf) << 4);
 	update_ppr(lapic);
+}
+
+u8 lapic_tpr_threshold(const struct lapic *lapic)
+{
+	int class = lapic->irr_pending ? highest_vector(lapic, LAPIC_IRR) >> 4 : -1;
+
+	return class > 0 && class <= lapic_cr8(lapic) ? class : 0;
 }
 
 /* The timer. SDM, "APIC Timer". Its bus clock is 1 GHz, so that a tick divided by one is a nanosecond. */
@@ -700,8 +709,10 @@ static u32 register_bits(const struct lapic *lapic, u32 offset)
 	return bits;
 }
 
-static u32 read_register(const struct lapic *lapic, u32 offset)
+static u32 read_register(struct lapic *lapic, u32 offset)
 {
+	if (offset == LAPIC_PPR)
+		update_ppr(lapic);
 	return offset == LAPIC_TMCCT ? current_count(lapic) : reg(lapic, offset);
 }
 
@@ -965,6 +976,7 @@ static u32 saved_count(const struct lapic *lapic)
 /* In the client's format the x2APIC ICR is split as the xAPIC's is, and the ID sits in the upper byte if it asks so. */
 void lapic_get_state(struct lapic *lapic, struct kvm_lapic_state *state)
 {
+	update_ppr(lapic);
 	memcpy(state->regs, lapic->regs, sizeof(state->regs));
 	set_blob_reg(state, LAPIC_TMCCT, saved_count(lapic));
 	if (lapic->mode != LAPIC_X2APIC)

@@ -11,7 +11,8 @@
  *    lapic_local_interrupt(). They use atomic bit operations on IRR and TMR, single loads on everything else.
  *
  * The registers are a page in the architectural layout, so that APIC virtualization can take it as the virtual-APIC
- * page; what the model caches beside the page is made again from it by lapic_resync().
+ * page; what the model caches beside the page is made again from it by lapic_resync(). Of a write to TPR alone, as a
+ * TPR shadow makes it, the model takes note by itself.
  */
 #ifndef PITH_IRQ_LAPIC_H
 #define PITH_IRQ_LAPIC_H
@@ -344,6 +345,14 @@ static inline u8 lapic_cr8(const struct lapic *lapic)
  * @cr8: 0 to 15
  */
 void lapic_set_cr8(struct lapic *lapic, u8 cr8);
+
+/**
+ * lapic_tpr_threshold() - the TPR class below which an interrupt would come in that TPR holds back
+ * @lapic: own context
+ *
+ * Return: 1 to 15, not above TPR's class, or 0 if TPR holds back none.
+ */
+u8 lapic_tpr_threshold(const struct lapic *lapic);
 
 /**
  * lapic_matches() - is this local APIC among a message's destinations?

@@ -147,6 +147,16 @@ int vcpu_lapic_take(struct vcpu *vcpu)
 
 /* -- registers --------------------------------------------------------------------------------------------------- */
 
+void *irq_apic_page(const struct vcpu *vcpu)
+{
+	return vcpu->lapic->regs;
+}
+
+u8 irq_tpr_threshold(const struct vcpu *vcpu)
+{
+	return lapic_tpr_threshold(vcpu->lapic);
+}
+
 u64 irq_get_cr8(struct vcpu *vcpu)
 {
 	return vcpu->lapic ? lapic_cr8(vcpu->lapic) : vcpu->cr8;

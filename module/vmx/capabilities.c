@@ -46,6 +46,7 @@ static const struct control primary_controls[] = {
 	{ CPU_BASED_RDPMC_EXITING, ALWAYS, "RDPMC exiting" },
 	{ CPU_BASED_CR8_LOAD_EXITING, ALWAYS, "CR8-load exiting" },
 	{ CPU_BASED_CR8_STORE_EXITING, ALWAYS, "CR8-store exiting" },
+	{ CPU_BASED_TPR_SHADOW, AT_TIMES, "use TPR shadow" },
 	{ CPU_BASED_MOV_DR_EXITING, ALWAYS, "MOV-DR exiting" },
 	{ CPU_BASED_UNCOND_IO_EXITING, ALWAYS, "unconditional I/O exiting" },
 	{ CPU_BASED_USE_MSR_BITMAPS, ALWAYS, "use MSR bitmaps" },

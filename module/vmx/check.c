@@ -49,6 +49,12 @@ static bool controls_allowed(u32 capability_msr, u32 controls)
 	return check_fixed(controls, must, may);
 }
 
+/* At its place in the virtual-APIC page. Source: SDM volume 3, "Virtualized APIC Registers". */
+static u8 virtual_tpr(void)
+{
+	return *((u8 *)__va(vmcs_read64(VIRTUAL_APIC_PAGE_ADDR)) + 0x80);
+}
+
 static void check_controls(void)
 {
 	static const char section[] = "Checks on VMX Controls";
@@ -65,6 +71,9 @@ static void check_controls(void)
 	REQUIRE(section, EPT_POINTER, "EPT memory type is write-back, with four levels",
 		(vmcs_read64(EPT_POINTER) & (VMX_EPTP_MT_MASK | VMX_EPTP_PWL_MASK)) ==
 			(VMX_EPTP_MT_WB | VMX_EPTP_PWL_4));
+	if (vmcs_read32(CPU_BASED_VM_EXEC_CONTROL) & CPU_BASED_TPR_SHADOW)
+		REQUIRE(section, TPR_THRESHOLD, "it is not above the class of the virtual TPR",
+			vmcs_read32(TPR_THRESHOLD) <= virtual_tpr() >> 4);
 }
 
 static bool pushes_error_code(u8 vector)

@@ -7,6 +7,7 @@
 #include <asm/msr-index.h>
 
 #include "vmx.h"
+#include "../irq/irqchip.h"
 
 /* Offsets of the four parts of an MSR bitmap. Source: SDM volume 3, "MSR-Bitmap Address". */
 #define MSR_BITMAP_READ 0x000
@@ -94,12 +95,26 @@ int vmx_controls_setup(void)
 #define PAUSE_GAP 128
 #define PAUSE_WINDOW 4096
 
+/*
+ * The guest reads and writes CR8 in the local APIC's own page, and exits only if an interrupt comes in by it. Source: SDM
+ * volume 3, "Virtualizing CR8-Based TPR Accesses".
+ */
+static u32 use_tpr_shadow(const struct vcpu *vcpu, u32 primary)
+{
+	vmcs_write64(VIRTUAL_APIC_PAGE_ADDR, __pa(irq_apic_page(vcpu)));
+	vmcs_write32(TPR_THRESHOLD, 0);
+	return (primary & ~(CPU_BASED_CR8_LOAD_EXITING | CPU_BASED_CR8_STORE_EXITING)) | CPU_BASED_TPR_SHADOW;
+}
+
 /** vmx_write_controls - a new VMCS's controls, with what does not change. The VMCS is loaded. */
 void vmx_write_controls(struct vmx_vcpu *vmx)
 {
 	const struct vmx_capabilities *caps = &vmx_capabilities;
 
-	vmx->primary = caps->primary;
+	vmx->primary_always = caps->primary;
+	if (vmx->vcpu->tpr_shadow)
+		vmx->primary_always = use_tpr_shadow(vmx->vcpu, caps->primary);
+	vmx->primary = vmx->primary_always;
 	vmx->entry_controls = caps->entry;
 	vmcs_write32(PIN_BASED_VM_EXEC_CONTROL, caps->pin);
 	vmcs_write32(CPU_BASED_VM_EXEC_CONTROL, vmx->primary);
@@ -201,7 +216,7 @@ void vmx_set_intercepts(struct vcpu *vcpu)
 void vmx_set_windows(struct vcpu *vcpu, bool interrupt, bool nmi)
 {
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
-	u32 primary = vmx_capabilities.primary;
+	u32 primary = vmx->primary_always;
 
 	if (nmi) {
 		vcpu_know(vcpu, STATE_SHADOW);
@@ -216,6 +231,11 @@ void vmx_set_windows(struct vcpu *vcpu, bool interrupt, bool nmi)
 		return;
 	vmx->primary = primary;
 	vmcs_write32(CPU_BASED_VM_EXEC_CONTROL, primary);
+}
+
+void vmx_set_tpr_threshold(struct vcpu *vcpu, u8 threshold)
+{
+	vmcs_write32(TPR_THRESHOLD, threshold);
 }
 
 /** vmx_set_ia32e_mode_guest - whether entries go into IA-32e mode: EFER.LMA, as the VMCS wants it told */

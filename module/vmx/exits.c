@@ -24,6 +24,13 @@ static enum next enter_again(struct vcpu *vcpu)
 	return NEXT_ENTER;
 }
 
+/* The instruction is done; an interrupt that TPR has held back can be taken. */
+static enum next tpr_below_threshold(struct vcpu *vcpu)
+{
+	vcpu_request(vcpu, REQ_EVENT);
+	return NEXT_ENTER;
+}
+
 static enum next unexpected(struct vcpu *vcpu)
 {
 	return exit_unexpected(vcpu, to_vmx(vcpu)->exit.reason);
@@ -196,6 +203,7 @@ static const struct exit_row exit_table[] = {
 	[EXIT_REASON_INVALID_STATE] = { failed_entry, EXIT_QUALIFIED },
 	[EXIT_REASON_MSR_LOAD_FAIL] = { failed_entry, EXIT_QUALIFIED },
 	[EXIT_REASON_MCE_DURING_VMENTRY] = { failed_entry, EXIT_QUALIFIED },
+	[EXIT_REASON_TPR_BELOW_THRESHOLD] = { tpr_below_threshold },
 	[EXIT_REASON_MWAIT_INSTRUCTION] = INSN(exit_monitor_mwait),
 	[EXIT_REASON_MONITOR_INSTRUCTION] = INSN(exit_monitor_mwait),
 	[EXIT_REASON_PAUSE_INSTRUCTION] = INSN(exit_pause),

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The Intel backend: its side of the contract in backend.h, and the life of a VMCS. */
 #include <linux/err.h>
+#include <linux/moduleparam.h>
 #include <linux/slab.h>
 
 #include "vmx.h"
 #include "../vm.h"
+
+static bool tpr_shadow = true;
+module_param(tpr_shadow, bool, 0444);
+MODULE_PARM_DESC(tpr_shadow, "Intel: guests with a local APIC in the module access CR8 without an exit");
 
 static int vmx_setup(void)
 {
@@ -68,6 +73,7 @@ static int vmx_vcpu_create(struct vcpu *vcpu)
 	vmx->vpid = vpid;
 	vmx->eptp = vmx_eptp(vcpu->vm);
 	vcpu->backend = vmx;
+	vcpu->tpr_shadow = vcpu->lapic && tpr_shadow;
 	init_vmcs(vmx);
 	vmx_set_intercepts(vcpu);
 	return 0;
@@ -103,6 +109,7 @@ const struct backend vmx_backend = {
 	.read_state = vmx_read_state,
 	.inject = vmx_inject,
 	.set_windows = vmx_set_windows,
+	.set_tpr_threshold = vmx_set_tpr_threshold,
 	.flush_tlb = vmx_flush_tlb,
 	.insn_length = vmx_insn_length,
 };

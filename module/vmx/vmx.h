@@ -53,6 +53,7 @@ struct vmx_vcpu {
 	struct vmx_entry entry;
 	struct vmx_exit exit;
 	u32 primary, entry_controls; /* as the VMCS has them */
+	u32 primary_always;	     /* but for window exiting */
 	bool launched;
 	bool breakpoints_loaded; /* DR0-DR3 and DR6 are the guest's */
 	bool fresh_slice;
@@ -97,6 +98,7 @@ void vmx_controls_teardown(void);
 void vmx_write_controls(struct vmx_vcpu *vmx);
 void vmx_set_intercepts(struct vcpu *vcpu);
 void vmx_set_windows(struct vcpu *vcpu, bool interrupt, bool nmi);
+void vmx_set_tpr_threshold(struct vcpu *vcpu, u8 threshold);
 void vmx_set_ia32e_mode_guest(struct vmx_vcpu *vmx, bool on);
 
 /* host.c */
