@@ -85,6 +85,15 @@ struct backend {
 	/** @set_tpr_threshold: below which TPR class the guest exits; never above TPR. In a slice, if vcpu->tpr_shadow. */
 	void (*set_tpr_threshold)(struct vcpu *vcpu, u8 threshold);
 
+	/**
+	 * @set_interrupt_status: what is the highest vector in IRR, in ISR, 0: none. In a slice, with vcpu->virtual_delivery,
+	 * after software has changed one of them.
+	 */
+	void (*set_interrupt_status)(struct vcpu *vcpu, u8 requested, u8 in_service);
+
+	/** @set_eoi_exits: of which vectors the end is reported. In a slice or outside, with vcpu->virtual_delivery. */
+	void (*set_eoi_exits)(struct vcpu *vcpu, const u32 bitmap[8]);
+
 	/** @flush_tlb: nothing cached of this vCPU's translations, guest's or second-stage, may be used. In a slice. */
 	void (*flush_tlb)(struct vcpu *vcpu, bool second_stage);
 

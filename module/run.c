@@ -181,9 +181,11 @@ static void inject_event(struct vcpu *vcpu)
 		choose_event(vcpu);
 	if (vcpu->event.type != EVENT_NONE)
 		backend.inject(vcpu);
-	interrupt_waits = irq_waits(vcpu) || wants_window(vcpu);
+	interrupt_waits = irq_wants_window(vcpu) || wants_window(vcpu);
 	backend.set_windows(vcpu, interrupt_waits, vcpu->nmi_pending);
-	if (vcpu->tpr_shadow)
+	if (vcpu->virtual_delivery)
+		irq_update_status(vcpu);
+	else if (vcpu->tpr_shadow)
 		update_tpr_threshold(vcpu);
 	/* Last of all, so that the entry follows at once. */
 	if (unlikely(vcpu->awaited_tsc))

@@ -219,8 +219,9 @@ struct vcpu {
 	struct lapic *lapic; /* NULL without chips in the module */
 	bool tpr_shadow;     /* the guest writes its TPR by CR8 without an exit; set by the backend if lapic is there */
 	u8 tpr_threshold;    /* with it: a TPR class below this makes the guest exit */
-	u8 cr8;		     /* without */
-	u64 awaited_tsc;     /* the deadline of a timer's interrupt that was requested early; 0: none */
+	bool virtual_delivery; /* the CPU delivers the local APIC's interrupts by itself: irq_virtualize_delivery() */
+	u8 cr8;		       /* without */
+	u64 awaited_tsc;       /* the deadline of a timer's interrupt that was requested early; 0: none */
 	int mp_state;
 	u32 sipi_vector;
 	unsigned long pending_init_sipi;

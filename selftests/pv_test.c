@@ -519,7 +519,8 @@ static void eoi(void)
 {
 	struct kvm_lapic_state lapic;
 	struct machine m = create(1);
-	unsigned int i;
+	/* The CPU that sees to the end of interrupts by itself does not look there. */
+	unsigned int offers = !has_apicv(), i;
 
 	on_interrupt = ends_in_memory;
 	take_offers = true;
@@ -531,7 +532,7 @@ static void eoi(void)
 		take_offers = i <= 2;
 		machine_expect(&m, 0, 2);
 		expect_eq(taken[0][VECTOR_A], i);
-		expect_eq(offered[VECTOR_A], i);
+		expect_eq(offered[VECTOR_A], i * offers);
 		expect_errno(ioctl(m.vcpu[0].fd, KVM_GET_LAPIC, &lapic), 0);
 		expect_eq(*(u32 *)(lapic.regs + 0x100 + VECTOR_A / 32 * 16), 0);
 		expect_eq(eoi_word & 1, 0);
@@ -539,7 +540,7 @@ static void eoi(void)
 		expect_eq(taken[0][VECTOR_B], i);
 		expect_eq(taken[0][VECTOR_C], i);
 		expect_eq(offered[VECTOR_C], 0);
-		expect_eq(offered[VECTOR_B], i);
+		expect_eq(offered[VECTOR_B], i * offers);
 	}
 	expect_eq(in_service_after[VECTOR_A], 0);
 	expect_eq(in_service_after[VECTOR_B], 0);

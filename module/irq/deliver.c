@@ -262,6 +262,13 @@ bool irq_waits(struct vcpu *vcpu)
 	return pic_waits(vcpu) || lapic_highest_irq(vcpu->lapic) >= 0;
 }
 
+bool irq_wants_window(struct vcpu *vcpu)
+{
+	if (!vcpu->virtual_delivery)
+		return irq_waits(vcpu);
+	return vcpu->user_interrupt >= 0 || pic_waits(vcpu);
+}
+
 /* Another vCPU may have been faster: then there is nothing to acknowledge any more. */
 static int take_from_pic(struct irqchip *chip)
 {
@@ -288,5 +295,5 @@ int irq_take(struct vcpu *vcpu)
 		return take_once(&vcpu->user_interrupt);
 	if (pic_waits(vcpu))
 		vector = vcpu->extint >= 0 ? take_once(&vcpu->extint) : take_from_pic(vcpu->vm->irqchip);
-	return vector >= 0 ? vector : vcpu_lapic_take(vcpu);
+	return vector >= 0 || vcpu->virtual_delivery ? vector : vcpu_lapic_take(vcpu);
 }

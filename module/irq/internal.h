@@ -154,10 +154,7 @@ unsigned long irqchip_lock(struct irqchip *chip) __acquires(&chip->lock);
 void irqchip_unlock(struct irqchip *chip, unsigned long flags) __releases(&chip->lock);
 
 /* EOI-exit bitmaps made so far may be wrong; locked. */
-static inline void irqchip_eoi_exits_stale(struct irqchip *chip)
-{
-	WRITE_ONCE(chip->eoi_exits_seq, chip->eoi_exits_seq + 1);
-}
+void irqchip_eoi_exits_stale(struct irqchip *chip);
 
 /* The I/O APIC's pins whose EOI somebody waits for. Locked. */
 u32 irqchip_acked_pins(struct irqchip *chip);
@@ -192,13 +189,15 @@ void irq_kick_pic_takers(struct vm *vm);
 
 /*
  * A register of a local APIC was written by its vCPU: is there an interrupt now that the run loop must look for? Most
- * writes, an EOI above all, leave none. With a TPR shadow the threshold may have to follow, even if there is none to be
+ * writes, an EOI above all, leave none. With virtual-interrupt delivery the CPU is to hear of it; with a TPR shadow the threshold may have to follow, even if there is none to be
  * taken yet: the guest may have raised TPR, and lowers it without an exit where the threshold is too low; and an entry
  * with one above TPR fails.
  */
 static inline void irq_look(struct vcpu *vcpu)
 {
-	if (irq_waits(vcpu) || vcpu->tpr_threshold || (vcpu->tpr_shadow && READ_ONCE(vcpu->lapic->irr_pending)))
+	bool tell = vcpu->virtual_delivery || vcpu->tpr_threshold;
+
+	if (tell || irq_waits(vcpu) || (vcpu->tpr_shadow && READ_ONCE(vcpu->lapic->irr_pending)))
 		vcpu_request(vcpu, REQ_EVENT);
 }
 

@@ -75,6 +75,21 @@ static void ioapic_masked(void *ctx, unsigned int pin, bool masked)
 	gsi_masked(ctx, routing_ioapic_gsi(ctx, pin), masked);
 }
 
+/* A CPU that ends interrupts by itself goes by a bitmap made before: its vCPU is to make a new one. */
+void irqchip_eoi_exits_stale(struct irqchip *chip)
+{
+	struct vcpu *vcpu;
+	unsigned int i;
+
+	WRITE_ONCE(chip->eoi_exits_seq, chip->eoi_exits_seq + 1);
+	vm_for_each_vcpu(chip->vm, vcpu, i) {
+		if (!vcpu->virtual_delivery)
+			continue;
+		vcpu_request(vcpu, REQ_EVENT);
+		vcpu_kick(vcpu);
+	}
+}
+
 static void ioapic_changed(void *ctx)
 {
 	irqchip_eoi_exits_stale(ctx);

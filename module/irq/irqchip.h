@@ -23,6 +23,27 @@ bool irq_waits(struct vcpu *vcpu);
 /** irq_take - acknowledges the highest interrupt: its vector, or -1. Interrupts off. */
 int irq_take(struct vcpu *vcpu);
 
+/** irq_wants_window - the same, but only of those that the run loop has to inject: the CPU may deliver others by itself */
+bool irq_wants_window(struct vcpu *vcpu);
+
+/**
+ * irq_virtualize_delivery - the CPU delivers and ends the local APIC's interrupts by itself, from here on
+ * For the backend, when it makes a vCPU with a local APIC; backend.set_interrupt_status() and set_eoi_exits() tell it the rest.
+ */
+void irq_virtualize_delivery(struct vcpu *vcpu);
+
+/** irq_update_status - tells the CPU what came and what software changed, with vcpu->virtual_delivery. Interrupts off. */
+void irq_update_status(struct vcpu *vcpu);
+
+/** irq_eoi_virtualized - the CPU has ended an interrupt of those in the EOI-exit bitmap */
+void irq_eoi_virtualized(struct vcpu *vcpu, u8 vector);
+
+/** irq_register_written - the guest's store to a register of its local APIC is in the page, and the rest is ours */
+void irq_register_written(struct vcpu *vcpu, u32 offset);
+
+/** irq_is_x2apic - the local APIC is in x2APIC mode */
+bool irq_is_x2apic(const struct vcpu *vcpu);
+
 /** irq_timer_expired - the host timer of the local APIC ran out (REQ_TIMER) */
 void irq_timer_expired(struct vcpu *vcpu);
 

@@ -117,6 +117,16 @@ static __always_inline bool any_request(const struct lapic *lapic)
 	       IRR_WORD(7);
 }
 
+static void count_in_service(struct lapic *lapic)
+{
+	unsigned int word;
+
+	lapic->isr_count = 0;
+	for (word = 0; word < VECTOR_WORDS; word++)
+		lapic->isr_count += hweight32(reg(lapic, LAPIC_ISR + word * REGISTER_STEP));
+	lapic->isr_highest = highest_vector(lapic, LAPIC_ISR);
+}
+
 /* SDM, "Task and Processor Priorities". */
 static void update_ppr(struct lapic *lapic)
 {
@@ -124,6 +134,14 @@ static void update_ppr(struct lapic *lapic)
 	u32 in_service = lapic->isr_count ? lapic->isr_highest & 0xf0 : 0;
 
 	set_reg(lapic, LAPIC_PPR, (tpr & 0xf0) >= in_service ? tpr : in_service);
+}
+
+/* Hardware may have written TPR behind the model's back, with virtual-interrupt delivery ISR as well. */
+static void catch_up(struct lapic *lapic)
+{
+	if (lapic->virtual_delivery)
+		count_in_service(lapic);
+	update_ppr(lapic);
 }
 
 /* The interrupt is above the processor priority, or it would not be taken: that is its class now. */
@@ -174,6 +192,62 @@ static void set_trigger(struct lapic *lapic, u8 vector, u8 trig_mode)
 		clear_bit(vector & 31, atomic_word(lapic, LAPIC_TMR, vector));
 }
 
+/*
+ * With virtual-interrupt delivery IRR is the hardware's while the guest runs; what comes waits beside it. Source: SDM,
+ * "Software Access to Related Structures" in the chapter on VMCSs.
+ */
+
+static __always_inline unsigned long *incoming_word(struct lapic *lapic, u8 vector)
+{
+	return &lapic->incoming[vector / 64];
+}
+
+static int highest_incoming(const struct lapic *lapic)
+{
+	int word;
+
+	for (word = ARRAY_SIZE(lapic->incoming) - 1; word >= 0; word--) {
+		unsigned long bits = READ_ONCE(lapic->incoming[word]);
+
+		if (bits)
+			return word * 64 + fls64(bits) - 1;
+	}
+	return -1;
+}
+
+static void add_requests(struct lapic *lapic, u32 offset, u32 bits)
+{
+	set_reg(lapic, LAPIC_IRR + offset, reg(lapic, LAPIC_IRR + offset) | bits);
+}
+
+void lapic_collect(struct lapic *lapic)
+{
+	unsigned int word;
+
+	for (word = 0; word < ARRAY_SIZE(lapic->incoming); word++) {
+		unsigned long bits;
+
+		if (!READ_ONCE(lapic->incoming[word]))
+			continue;
+		bits = xchg(&lapic->incoming[word], 0);
+		add_requests(lapic, 2 * word * REGISTER_STEP, bits);
+		add_requests(lapic, (2 * word + 1) * REGISTER_STEP, bits >> 32);
+	}
+}
+
+static void drop_incoming(struct lapic *lapic)
+{
+	unsigned int word;
+
+	for (word = 0; word < ARRAY_SIZE(lapic->incoming); word++)
+		xchg(&lapic->incoming[word], 0);
+}
+
+static int accept_incoming(struct lapic *lapic, u8 vector)
+{
+	return test_and_set_bit(vector % 64, incoming_word(lapic, vector)) ? LAPIC_MERGED : LAPIC_ACCEPTED;
+}
+
 /* The request is visible before irr_pending says that there is one; lapic_ack() does it the other way round. */
 static __always_inline int accept_fixed(struct lapic *lapic, u8 vector, u8 trig_mode)
 {
@@ -185,6 +259,8 @@ static __always_inline int accept_fixed(struct lapic *lapic, u8 vector, u8 trig_
 	}
 	if (unlikely(test_vector(lapic, LAPIC_TMR, vector) != trig_mode))
 		set_trigger(lapic, vector, trig_mode);
+	if (lapic->virtual_delivery)
+		return accept_incoming(lapic, vector);
 	if (test_and_set_bit(vector & 31, atomic_word(lapic, LAPIC_IRR, vector)))
 		return LAPIC_MERGED;
 	WRITE_ONCE(lapic->irr_pending, true);
@@ -295,21 +371,23 @@ int lapic_highest_request(const struct lapic *lapic)
 
 int lapic_highest_in_service(const struct lapic *lapic)
 {
-	return lapic->isr_count ? lapic->isr_highest : -1;
+	return highest_vector(lapic, LAPIC_ISR);
 }
 
 bool lapic_level_in_flight(const struct lapic *lapic, u8 vector)
 {
 	return test_vector(lapic, LAPIC_TMR, vector) &&
-	       (test_vector(lapic, LAPIC_IRR, vector) || test_vector(lapic, LAPIC_ISR, vector));
+	       (test_vector(lapic, LAPIC_IRR, vector) || test_vector(lapic, LAPIC_ISR, vector) ||
+		READ_ONCE(lapic->incoming[vector / 64]) >> vector % 64 & 1);
 }
 
-/* Hardware may have written the task priority: a TPR shadow. */
 int lapic_search_irq(struct lapic *lapic)
 {
 	int vector = highest_vector(lapic, LAPIC_IRR);
 
-	update_ppr(lapic);
+	if (lapic->virtual_delivery)
+		vector = max(vector, highest_incoming(lapic));
+	catch_up(lapic);
 	if (unlikely(vector < 0 || lapic->mode == LAPIC_OFF))
 		return -1;
 	return (vector & 0xf0) > (int)(reg(lapic, LAPIC_PPR) & 0xf0) ? vector : -1;
@@ -355,8 +433,11 @@ void lapic_eoi_virtualized(struct lapic *lapic, u8 vector)
 
 static __always_inline void end_of_interrupt(struct lapic *lapic)
 {
-	u8 vector = lapic->isr_highest;
+	u8 vector;
 
+	if (unlikely(lapic->virtual_delivery))
+		count_in_service(lapic);
+	vector = lapic->isr_highest;
 	if (unlikely(!lapic->isr_count))
 		return;
 	end_service(lapic, vector);
@@ -712,7 +793,7 @@ static u32 register_bits(const struct lapic *lapic, u32 offset)
 static u32 read_register(struct lapic *lapic, u32 offset)
 {
 	if (offset == LAPIC_PPR)
-		update_ppr(lapic);
+		catch_up(lapic);
 	return offset == LAPIC_TMCCT ? current_count(lapic) : reg(lapic, offset);
 }
 
@@ -856,22 +937,24 @@ static void reset_registers(struct lapic *lapic)
 		set_reg(lapic, LAPIC_LVT_LINT0, APIC_DELIVER_EXTINT << 8);
 	set_version(lapic);
 	set_ids(lapic);
+	drop_incoming(lapic);
 	lapic_resync(lapic);
 }
 
 void lapic_resync(struct lapic *lapic)
 {
-	unsigned int word;
-
-	lapic->isr_count = 0;
-	for (word = 0; word < VECTOR_WORDS; word++)
-		lapic->isr_count += hweight32(reg(lapic, LAPIC_ISR + word * REGISTER_STEP));
-	lapic->isr_highest = highest_vector(lapic, LAPIC_ISR);
+	count_in_service(lapic);
 	update_ppr(lapic);
 	update_accepting(lapic);
-	xchg(&lapic->irr_pending, false);
+	xchg(&lapic->irr_pending, lapic->virtual_delivery);
 	if (any_request(lapic))
 		WRITE_ONCE(lapic->irr_pending, true);
+}
+
+void lapic_virtualize_delivery(struct lapic *lapic)
+{
+	lapic->virtual_delivery = true;
+	lapic_resync(lapic);
 }
 
 static void set_mode(struct lapic *lapic, enum lapic_mode mode)
@@ -976,7 +1059,8 @@ static u32 saved_count(const struct lapic *lapic)
 /* In the client's format the x2APIC ICR is split as the xAPIC's is, and the ID sits in the upper byte if it asks so. */
 void lapic_get_state(struct lapic *lapic, struct kvm_lapic_state *state)
 {
-	update_ppr(lapic);
+	lapic_collect(lapic);
+	catch_up(lapic);
 	memcpy(state->regs, lapic->regs, sizeof(state->regs));
 	set_blob_reg(state, LAPIC_TMCCT, saved_count(lapic));
 	if (lapic->mode != LAPIC_X2APIC)
@@ -1024,6 +1108,7 @@ int lapic_set_state(struct lapic *lapic, const struct kvm_lapic_state *state)
 	if (lapic->mode == LAPIC_X2APIC && lapic->config.x2apic_format && blob_reg(state, LAPIC_ID) != lapic->id)
 		return -EINVAL;
 	stop_timer(lapic);
+	drop_incoming(lapic);
 	for (offset = 0; offset < LAPIC_REGS_SIZE; offset += REGISTER_STEP)
 		set_reg(lapic, offset, blob_reg(state, offset) & register_bits(lapic, offset));
 	repair_registers(lapic, state);

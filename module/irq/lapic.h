@@ -11,8 +11,8 @@
  *    lapic_local_interrupt(). They use atomic bit operations on IRR and TMR, single loads on everything else.
  *
  * The registers are a page in the architectural layout, so that APIC virtualization can take it as the virtual-APIC
- * page; what the model caches beside the page is made again from it by lapic_resync(). Of a write to TPR alone, as a
- * TPR shadow makes it, the model takes note by itself.
+ * page. Of what hardware writes to it then the model takes note by itself: TPR, as a TPR shadow makes it, and after
+ * lapic_virtualize_delivery() IRR and ISR.
  */
 #ifndef PITH_IRQ_LAPIC_H
 #define PITH_IRQ_LAPIC_H
@@ -177,7 +177,8 @@ enum lapic_mode { LAPIC_OFF, LAPIC_XAPIC, LAPIC_X2APIC };
 /**
  * struct lapic - one local APIC
  * @regs: the register page, 4 KiB, page-aligned, the owner's
- * @irr_pending: false only if IRR is empty; may lag behind in the other direction
+ * @irr_pending: false only if IRR is empty; may lag behind in the other direction, and is always true with
+ *	@virtual_delivery
  * @accepting: fixed interrupts are taken: not off, and enabled in SVR
  * @isr_highest: the highest vector in ISR, without meaning if there is none
  * @isr_count: how many there are
@@ -188,6 +189,8 @@ enum lapic_mode { LAPIC_OFF, LAPIC_XAPIC, LAPIC_X2APIC };
  * @id: the x2APIC ID; the xAPIC ID register starts with its low eight bits
  * @base: IA32_APIC_BASE
  * @eoi_exit: vectors whose EOI is reported though they were not level-triggered
+ * @virtual_delivery: see lapic_virtualize_delivery()
+ * @incoming: vectors that came since the last lapic_collect(), with @virtual_delivery
  * @errors: detected since the last write to ESR, in the layout of ESR
  * @tsc_deadline: IA32_TSC_DEADLINE
  * @target_ns: when the counter reaches zero
@@ -207,9 +210,11 @@ struct lapic {
 	u8 timer_mode;
 	u8 divide_shift;
 	bool timer_running;
+	bool virtual_delivery;
 	u32 id;
 	u64 base;
 	u32 eoi_exit[8];
+	unsigned long incoming[4];
 	unsigned long errors;
 	u64 tsc_deadline;
 	u64 target_ns;
@@ -248,9 +253,23 @@ void lapic_reset(struct lapic *lapic, bool init);
  * lapic_resync() - make again what is cached from the register page
  * @lapic: own context
  *
- * For whoever changed IRR, ISR or TPR behind the model's back, as virtual-interrupt delivery does.
+ * For whoever changed IRR, ISR or TPR behind the model's back.
  */
 void lapic_resync(struct lapic *lapic);
+
+/**
+ * lapic_virtualize_delivery() - hardware takes interrupts from IRR to ISR and ends them (virtual-interrupt delivery)
+ * @lapic: own context, before the vCPU first runs
+ *
+ * From then on lapic_ack() is for nobody, and IRR is changed in own context only, by lapic_collect().
+ */
+void lapic_virtualize_delivery(struct lapic *lapic);
+
+/**
+ * lapic_collect() - what others have sent since comes into IRR, where hardware looks
+ * @lapic: own context
+ */
+void lapic_collect(struct lapic *lapic);
 
 /**
  * lapic_claims() - is a guest-physical address this local APIC's?

@@ -10,6 +10,7 @@
 #include <asm/mce.h>
 #include <asm/msr-index.h>
 
+#include "../backend.h"
 #include "../cpu/cpuid.h"
 #include "internal.h"
 
@@ -36,6 +37,8 @@ static void update_eoi_exits(struct vcpu_lapic *v)
 		ioapic_eoi_exits(&chip->ioapic, &v->lapic, irqchip_acked_pins(chip), bitmap);
 	irqchip_unlock(chip, flags);
 	lapic_set_eoi_exits(&v->lapic, bitmap);
+	if (v->vcpu->virtual_delivery)
+		backend.set_eoi_exits(v->vcpu, bitmap);
 }
 
 static void refresh_eoi_exits(struct vcpu_lapic *v)
@@ -120,6 +123,10 @@ static void dest_changed(void *ctx)
 	/* A full barrier: whoever sees the new number finds the registers as they are now. */
 	atomic_inc_return(&chip->destinations_seq);
 	vcpu_request(vcpu, REQ_APIC_MAP);
+	if (vcpu->virtual_delivery) {
+		vcpu_request(vcpu, REQ_INTERCEPTS);
+		vcpu_request(vcpu, REQ_EVENT);
+	}
 }
 
 static const struct lapic_ops lapic_ops = {
@@ -143,6 +150,43 @@ int vcpu_lapic_take(struct vcpu *vcpu)
 
 	refresh_eoi_exits(v);
 	return lapic_ack(&v->lapic);
+}
+
+/* -- virtual-interrupt delivery ---------------------------------------------------------------------------------- */
+
+void irq_virtualize_delivery(struct vcpu *vcpu)
+{
+	lapic_virtualize_delivery(vcpu->lapic);
+	vcpu->virtual_delivery = true;
+	vcpu_request(vcpu, REQ_EVENT);
+}
+
+/* The EOI-exit bitmap comes after what it is to hold: whoever makes it stale sends an interrupt only then. */
+void irq_update_status(struct vcpu *vcpu)
+{
+	struct lapic *lapic = vcpu->lapic;
+	int requested;
+
+	lapic_collect(lapic);
+	refresh_eoi_exits(vcpu_lapic(vcpu));
+	requested = lapic->mode == LAPIC_OFF ? 0 : lapic_highest_request(lapic);
+	backend.set_interrupt_status(vcpu, max(requested, 0), max(lapic_highest_in_service(lapic), 0));
+}
+
+void irq_eoi_virtualized(struct vcpu *vcpu, u8 vector)
+{
+	lapic_eoi_virtualized(vcpu->lapic, vector);
+}
+
+void irq_register_written(struct vcpu *vcpu, u32 offset)
+{
+	lapic_written(vcpu->lapic, offset);
+	irq_look(vcpu);
+}
+
+bool irq_is_x2apic(const struct vcpu *vcpu)
+{
+	return vcpu->lapic->mode == LAPIC_X2APIC;
 }
 
 /* -- registers --------------------------------------------------------------------------------------------------- */
@@ -345,6 +389,8 @@ int irq_get_lapic(struct vcpu *vcpu, struct kvm_lapic_state *state)
 		return -EINVAL;
 	configure(vcpu);
 	lapic_get_state(vcpu->lapic, state);
+	/* It has collected what came, and the CPU is to hear of that. */
+	vcpu_request(vcpu, REQ_EVENT);
 	return 0;
 }
 

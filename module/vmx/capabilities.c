@@ -67,6 +67,9 @@ static const struct control secondary_controls[] = {
 	{ SECONDARY_EXEC_ENABLE_INVPCID, WHERE_PRESENT, "enable INVPCID" },
 	{ SECONDARY_EXEC_PAUSE_LOOP_EXITING, WHERE_PRESENT, "PAUSE-loop exiting" },
 	{ SECONDARY_EXEC_TSC_SCALING, WHERE_PRESENT, "use TSC scaling" },
+	{ SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE, WHERE_PRESENT, "virtualize x2APIC mode" },
+	{ SECONDARY_EXEC_APIC_REGISTER_VIRT, WHERE_PRESENT, "APIC-register virtualization" },
+	{ SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY, WHERE_PRESENT, "virtual-interrupt delivery" },
 	{},
 };
 

@@ -71,7 +71,8 @@ static void check_controls(void)
 	REQUIRE(section, EPT_POINTER, "EPT memory type is write-back, with four levels",
 		(vmcs_read64(EPT_POINTER) & (VMX_EPTP_MT_MASK | VMX_EPTP_PWL_MASK)) ==
 			(VMX_EPTP_MT_WB | VMX_EPTP_PWL_4));
-	if (vmcs_read32(CPU_BASED_VM_EXEC_CONTROL) & CPU_BASED_TPR_SHADOW)
+	if ((vmcs_read32(CPU_BASED_VM_EXEC_CONTROL) & CPU_BASED_TPR_SHADOW) &&
+	    !(vmcs_read32(SECONDARY_VM_EXEC_CONTROL) & SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY))
 		REQUIRE(section, TPR_THRESHOLD, "it is not above the class of the virtual TPR",
 			vmcs_read32(TPR_THRESHOLD) <= virtual_tpr() >> 4);
 }

@@ -4,6 +4,7 @@
  * "VM-Execution Control Fields", "VM-Exit Control Fields", "VM-Entry Control Fields".
  */
 #include <linux/gfp.h>
+#include <asm/apicdef.h>
 #include <asm/msr-index.h>
 
 #include "vmx.h"
@@ -20,6 +21,7 @@
 struct open_msr {
 	u32 msr;
 	u32 access;
+	u32 last; /* of a range, or 0 */
 };
 
 /* What a guest accesses without an exit: the VMCS or the slice switches these. */
@@ -39,18 +41,48 @@ static const struct open_msr open_speculation_msrs[] = {
 	{ MSR_IA32_PRED_CMD, MSR_WRITE },
 };
 
-/* For all VMs: the second opens the speculation controls too, and the third, for VMs with a filter, nothing. */
-enum { BITMAP_OPEN, BITMAP_SPECULATION, BITMAP_CLOSED, NR_BITMAPS };
+/*
+ * Also, where the CPU answers for the local APIC in x2APIC mode: from the virtual-APIC page, so not for registers that are
+ * not there, nor for the timer's count. It takes the writes that mostly have no effect but on itself. Source: SDM volume 3,
+ * "Virtualizing MSR-Based APIC Accesses".
+ */
+#define X2APIC(register) (APIC_BASE_MSR + ((register) >> 4))
+static const struct open_msr open_x2apic_msrs[] = {
+	{ X2APIC(APIC_ID), MSR_READ, X2APIC(APIC_LVR) },
+	{ X2APIC(APIC_TASKPRI), MSR_READ | MSR_WRITE },
+	{ X2APIC(APIC_PROCPRI), MSR_READ },
+	{ X2APIC(APIC_EOI), MSR_WRITE },
+	{ X2APIC(APIC_LDR), MSR_READ },
+	{ X2APIC(APIC_SPIV), MSR_READ },
+	{ X2APIC(APIC_ISR), MSR_READ, X2APIC(APIC_ESR) },
+	{ X2APIC(APIC_ICR), MSR_READ },
+	{ X2APIC(APIC_LVTT), MSR_READ, X2APIC(APIC_TMICT) },
+	{ X2APIC(APIC_TDCR), MSR_READ },
+	{ X2APIC(APIC_SELF_IPI), MSR_WRITE },
+};
+
+/* For all VMs, indexed by the tables that are open in them besides; in the last, for VMs with a filter, nothing is. */
+enum { BITMAP_SPECULATION = BIT(0), BITMAP_X2APIC = BIT(1), BITMAP_CLOSED = BIT(2), NR_BITMAPS };
 static unsigned long *msr_bitmaps[NR_BITMAPS];
 
-static void open_msr(unsigned long *bitmap, const struct open_msr *open)
+static void open_msr(unsigned long *bitmap, u32 msr, u32 access)
 {
-	unsigned long bit = (open->msr & 0x1fff) + (open->msr >= 0xc0000000 ? MSR_BITMAP_HIGH_MSRS * BITS_PER_BYTE : 0);
+	unsigned long bit = (msr & 0x1fff) + (msr >= 0xc0000000 ? MSR_BITMAP_HIGH_MSRS * BITS_PER_BYTE : 0);
 
-	if (open->access & MSR_READ)
+	if (access & MSR_READ)
 		__clear_bit(MSR_BITMAP_READ * BITS_PER_BYTE + bit, bitmap);
-	if (open->access & MSR_WRITE)
+	if (access & MSR_WRITE)
 		__clear_bit(MSR_BITMAP_WRITE * BITS_PER_BYTE + bit, bitmap);
+}
+
+static void open_table(unsigned long *bitmap, const struct open_msr *table, unsigned int nr)
+{
+	const struct open_msr *open;
+	u32 msr;
+
+	for (open = table; open < table + nr; open++)
+		for (msr = open->msr; msr <= max(open->msr, open->last); msr++)
+			open_msr(bitmap, msr, open->access);
 }
 
 void vmx_controls_teardown(void)
@@ -64,7 +96,7 @@ void vmx_controls_teardown(void)
 /** vmx_controls_setup - what all VMCSs share. 0 or -ENOMEM. */
 int vmx_controls_setup(void)
 {
-	int i, k;
+	int i;
 
 	for (i = 0; i < ARRAY_SIZE(msr_bitmaps); i++) {
 		msr_bitmaps[i] = (unsigned long *)__get_free_page(GFP_KERNEL);
@@ -73,11 +105,14 @@ int vmx_controls_setup(void)
 			return -ENOMEM;
 		}
 		memset(msr_bitmaps[i], 0xff, PAGE_SIZE);
-		for (k = 0; k < ARRAY_SIZE(open_msrs) && i != BITMAP_CLOSED; k++)
-			open_msr(msr_bitmaps[i], &open_msrs[k]);
+		if (i == BITMAP_CLOSED)
+			continue;
+		open_table(msr_bitmaps[i], open_msrs, ARRAY_SIZE(open_msrs));
+		if (i & BITMAP_SPECULATION)
+			open_table(msr_bitmaps[i], open_speculation_msrs, ARRAY_SIZE(open_speculation_msrs));
+		if (i & BITMAP_X2APIC)
+			open_table(msr_bitmaps[i], open_x2apic_msrs, ARRAY_SIZE(open_x2apic_msrs));
 	}
-	for (k = 0; k < ARRAY_SIZE(open_speculation_msrs); k++)
-		open_msr(msr_bitmaps[BITMAP_SPECULATION], &open_speculation_msrs[k]);
 	return 0;
 }
 
@@ -169,7 +204,7 @@ static u32 secondary_controls(const struct vcpu *vcpu)
 		controls &= ~SECONDARY_EXEC_ENABLE_RDTSCP;
 	if (!guest_has(vcpu, 7, ebx, X86_FEATURE_INVPCID) || !guest_has(vcpu, 1, ecx, X86_FEATURE_PCID))
 		controls &= ~SECONDARY_EXEC_ENABLE_INVPCID;
-	return controls;
+	return controls & ~apicv_controls_off(vcpu);
 }
 
 static bool has_spec_ctrl(const struct vcpu *vcpu)
@@ -186,24 +221,26 @@ static bool has_spec_ctrl(const struct vcpu *vcpu)
 	(X86_CR4_PVI | X86_CR4_TSD | X86_CR4_DE | X86_CR4_PCE | X86_CR4_PGE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | \
 	 X86_CR4_FSGSBASE)
 
-static unsigned long *msr_bitmap(const struct vcpu *vcpu)
+static unsigned long *msr_bitmap(const struct vcpu *vcpu, u32 secondary)
 {
 	if (rcu_access_pointer(vcpu->vm->msr_filter))
 		return msr_bitmaps[BITMAP_CLOSED];
-	return msr_bitmaps[to_vmx(vcpu)->entry.switch_spec_ctrl ? BITMAP_SPECULATION : BITMAP_OPEN];
+	return msr_bitmaps[(to_vmx(vcpu)->entry.switch_spec_ctrl ? BITMAP_SPECULATION : 0) |
+			   (secondary & SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE ? BITMAP_X2APIC : 0)];
 }
 
 /** vmx_set_intercepts - what the guest may execute without an exit follows its CPUID and the client's MSR filter */
 void vmx_set_intercepts(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
+	u32 secondary = secondary_controls(vcpu);
 
 	vcpu_know(vcpu, STATE_CR4);
 	vmx->entry.switch_spec_ctrl = has_spec_ctrl(vcpu);
 	vmx->cr4_owned = HARMLESS_CR4 & ~vcpu->cr4_reserved;
 	vmcs_get(vmx);
-	vmcs_write32(SECONDARY_VM_EXEC_CONTROL, secondary_controls(vcpu));
-	vmcs_write64(MSR_BITMAP, __pa(msr_bitmap(vcpu)));
+	vmcs_write32(SECONDARY_VM_EXEC_CONTROL, secondary);
+	vmcs_write64(MSR_BITMAP, __pa(msr_bitmap(vcpu, secondary)));
 	vmcs_write_natural(CR4_GUEST_HOST_MASK, ~vmx->cr4_owned);
 	vmcs_put();
 	vcpu->changed |= STATE_CR4;

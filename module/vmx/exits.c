@@ -8,6 +8,7 @@
 #include "vmx.h"
 #include "../emulate.h"
 #include "../exit.h"
+#include "../irq/irqchip.h"
 #include "../task_switch.h"
 #include "../memory/memory.h"
 #include "../vm.h"
@@ -28,6 +29,18 @@ static enum next enter_again(struct vcpu *vcpu)
 static enum next tpr_below_threshold(struct vcpu *vcpu)
 {
 	vcpu_request(vcpu, REQ_EVENT);
+	return NEXT_ENTER;
+}
+
+static enum next eoi_induced(struct vcpu *vcpu)
+{
+	irq_eoi_virtualized(vcpu, to_vmx(vcpu)->exit.qualification);
+	return NEXT_ENTER;
+}
+
+static enum next apic_write(struct vcpu *vcpu)
+{
+	irq_register_written(vcpu, to_vmx(vcpu)->exit.qualification);
 	return NEXT_ENTER;
 }
 
@@ -207,9 +220,11 @@ static const struct exit_row exit_table[] = {
 	[EXIT_REASON_MWAIT_INSTRUCTION] = INSN(exit_monitor_mwait),
 	[EXIT_REASON_MONITOR_INSTRUCTION] = INSN(exit_monitor_mwait),
 	[EXIT_REASON_PAUSE_INSTRUCTION] = INSN(exit_pause),
+	[EXIT_REASON_EOI_INDUCED] = { eoi_induced, EXIT_QUALIFIED },
 	[EXIT_REASON_EPT_VIOLATION] = { ept_violation, EXIT_QUALIFIED | EXIT_GPA | EXIT_IN_DELIVERY },
 	[EXIT_REASON_EPT_MISCONFIG] = { ept_misconfiguration, EXIT_GPA },
 	[EXIT_REASON_WBINVD] = INSN(exit_skip),
+	[EXIT_REASON_APIC_WRITE] = { apic_write, EXIT_QUALIFIED },
 	[EXIT_REASON_XSETBV] = INSN(exit_xsetbv),
 };
 

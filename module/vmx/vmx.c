@@ -1,15 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The Intel backend: its side of the contract in backend.h, and the life of a VMCS. */
 #include <linux/err.h>
-#include <linux/moduleparam.h>
 #include <linux/slab.h>
 
 #include "vmx.h"
 #include "../vm.h"
-
-static bool tpr_shadow = true;
-module_param(tpr_shadow, bool, 0444);
-MODULE_PARM_DESC(tpr_shadow, "Intel: guests with a local APIC in the module access CR8 without an exit");
 
 static int vmx_setup(void)
 {
@@ -18,6 +13,7 @@ static int vmx_setup(void)
 	err = vmx_find_capabilities();
 	if (err)
 		return err;
+	apicv_setup();
 	err = vmx_controls_setup();
 	if (err)
 		return err;
@@ -73,7 +69,7 @@ static int vmx_vcpu_create(struct vcpu *vcpu)
 	vmx->vpid = vpid;
 	vmx->eptp = vmx_eptp(vcpu->vm);
 	vcpu->backend = vmx;
-	vcpu->tpr_shadow = vcpu->lapic && tpr_shadow;
+	apicv_vcpu_create(vcpu);
 	init_vmcs(vmx);
 	vmx_set_intercepts(vcpu);
 	return 0;
@@ -110,6 +106,8 @@ const struct backend vmx_backend = {
 	.inject = vmx_inject,
 	.set_windows = vmx_set_windows,
 	.set_tpr_threshold = vmx_set_tpr_threshold,
+	.set_interrupt_status = vmx_set_interrupt_status,
+	.set_eoi_exits = vmx_set_eoi_exits,
 	.flush_tlb = vmx_flush_tlb,
 	.insn_length = vmx_insn_length,
 };

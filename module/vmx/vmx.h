@@ -101,6 +101,13 @@ void vmx_set_windows(struct vcpu *vcpu, bool interrupt, bool nmi);
 void vmx_set_tpr_threshold(struct vcpu *vcpu, u8 threshold);
 void vmx_set_ia32e_mode_guest(struct vmx_vcpu *vmx, bool on);
 
+/* apicv.c */
+void apicv_setup(void);
+void apicv_vcpu_create(struct vcpu *vcpu);
+u32 apicv_controls_off(const struct vcpu *vcpu);
+void vmx_set_interrupt_status(struct vcpu *vcpu, u8 requested, u8 in_service);
+void vmx_set_eoi_exits(struct vcpu *vcpu, const u32 bitmap[8]);
+
 /* host.c */
 void vmx_write_constant_host_state(void);
 void vmx_slice_begin(struct vcpu *vcpu);

@@ -240,6 +240,23 @@ static void add_vcpu(struct machine *m, unsigned int vcpu)
 	set_long_mode(fd);
 }
 
+bool has_apicv(void)
+{
+	char value = 'N';
+	int fd;
+
+	/* The parameters are Intel's. */
+	if (!__builtin_cpu_is("intel"))
+		return false;
+	fd = open("/sys/module/pith/parameters/apicv", O_RDONLY);
+	if (fd < 0)
+		fd = open("/sys/module/kvm_intel/parameters/enable_apicv", O_RDONLY);
+	if (fd < 0 || read(fd, &value, 1) != 1)
+		value = 'N';
+	close(fd);
+	return value == 'Y';
+}
+
 struct machine machine_create(unsigned int nr_vcpus, unsigned int with)
 {
 	struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };

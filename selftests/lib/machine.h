@@ -145,6 +145,9 @@ struct machine {
 #define WITH_PIT 2
 #define WITH_SPLIT 4 /* local APICs and routes only; the client's I/O APIC has 24 pins */
 
+/* The CPU delivers the interrupts of local APICs and ends them by itself: APICv, of pith or of stock KVM, whichever is loaded. */
+bool has_apicv(void);
+
 /* Guest-physical 0. */
 #define LOW_MEMORY_SIZE 0x10000
 extern u8 low_memory[LOW_MEMORY_SIZE];

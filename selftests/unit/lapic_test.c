@@ -288,6 +288,33 @@ static void hardware_irr(u64 vector, u64 b, u64 c)
 	lapic_resync(&lapic);
 }
 
+static void virtualize(u64 a, u64 b, u64 c)
+{
+	(void)a;
+	(void)b;
+	(void)c;
+	lapic_virtualize_delivery(&lapic);
+}
+
+static void collect(u64 a, u64 b, u64 c)
+{
+	(void)a;
+	(void)b;
+	(void)c;
+	lapic_collect(&lapic);
+}
+
+/* Virtual-interrupt delivery. */
+static void hardware_ack(u64 vector, u64 b, u64 c)
+{
+	u8 bit = 1u << (vector & 7), *irr = regs + LAPIC_IRR + (vector >> 5) * 16 + (vector >> 3 & 3);
+
+	(void)b;
+	(void)c;
+	*irr &= ~bit;
+	irr[LAPIC_ISR - LAPIC_IRR] |= bit;
+}
+
 static void get(u64 a, u64 b, u64 c)
 {
 	(void)a;
@@ -572,6 +599,34 @@ static const struct program programs[] = {
 	{ "an illegal vector of the error interrupt itself",
 	  { ENABLE, W(LAPIC_LVT_ERROR, 0x05), EDGE(1), W(LAPIC_ESR, 0), R(LAPIC_ESR), HIGHEST },
 	  "-1 40 irq:none" },
+	{ "virtual delivery: what comes waits beside IRR",
+	  { ENABLE,
+	    { virtualize, 0, 0, 0 },
+	    EDGE(0x40),
+	    EDGE(0x40),
+	    R(LAPIC_IRR + 0x20),
+	    { collect, 0, 0, 0 },
+	    R(LAPIC_IRR + 0x20) },
+	  "1 0 0 1" },
+	{ "virtual delivery: software ends what hardware has begun",
+	  { ENABLE,
+	    { virtualize, 0, 0, 0 },
+	    LEVEL(0x40),
+	    { collect, 0, 0, 0 },
+	    { hardware_ack, 0x40, 0, 0 },
+	    R(LAPIC_PPR),
+	    EOI,
+	    R(LAPIC_PPR),
+	    R(LAPIC_ISR + 0x20) },
+	  "1 40 eoi:40:level 0 0" },
+	{ "virtual delivery: INIT leaves nothing",
+	  { ENABLE,
+	    { virtualize, 0, 0, 0 },
+	    EDGE(0x40),
+	    { reset, 1, 0, 0 },
+	    { collect, 0, 0, 0 },
+	    R(LAPIC_IRR + 0x20) },
+	  "1 0" },
 	{ "EOI of a level-triggered interrupt is broadcast",
 	  { ENABLE, LEVEL(0x35), R(LAPIC_TMR + 0x10), ACK, W(LAPIC_EOI, 0) },
 	  "1 200000 ack:35 eoi:35:level" },
