@@ -94,6 +94,12 @@ struct backend {
 	/** @set_eoi_exits: of which vectors the end is reported. In a slice or outside, with vcpu->virtual_delivery. */
 	void (*set_eoi_exits)(struct vcpu *vcpu, const u32 bitmap[8]);
 
+	/**
+	 * @notify: a request was posted for a vCPU: whether it takes it by itself, in guest mode or when it is there again;
+	 * otherwise it has to be requested and kicked. Any context, with what irq_virtualize_delivery() was given.
+	 */
+	bool (*notify)(struct vcpu *vcpu);
+
 	/** @flush_tlb: nothing cached of this vCPU's translations, guest's or second-stage, may be used. In a slice. */
 	void (*flush_tlb)(struct vcpu *vcpu, bool second_stage);
 

@@ -117,6 +117,33 @@ static inline bool compat_host_uses_fred(void)
 #endif
 }
 
+#include <linux/cpumask.h>
+#include <asm/apic.h>
+#include <asm/irq_vectors.h>
+
+/*
+ * The vector that says that interrupts were posted; if it comes to the host instead, nothing happens. A kernel without KVM
+ * has none.
+ */
+#ifdef POSTED_INTR_VECTOR
+#define COMPAT_POSTED_VECTOR POSTED_INTR_VECTOR
+
+static inline void compat_send_posted(int cpu)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+	__apic_send_IPI_mask(cpumask_of(cpu), POSTED_INTR_VECTOR);
+#else
+	apic->send_IPI_mask(cpumask_of(cpu), POSTED_INTR_VECTOR);
+#endif
+}
+#else
+#define COMPAT_POSTED_VECTOR 0
+
+static inline void compat_send_posted(int cpu)
+{
+}
+#endif
+
 /* VMSCAPE: what branch prediction a guest taught stays out of the client, once the kernel knows that a guest ran. */
 static __always_inline void compat_after_guest(void)
 {

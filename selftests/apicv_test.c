@@ -4,6 +4,11 @@
  * that it does without exits what it can. Source: SDM volume 3, "APIC Virtualization and Virtual Interrupts", "x2APIC Register
  * Address Space".
  */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "machine.h"
@@ -324,6 +329,96 @@ static void test_exits(void)
 	machine_destroy(&m);
 }
 
+/* -- from other CPUs --------------------------------------------------------------------------------------------- */
+
+#define MESSAGES 200u
+
+static void guest_computes(void)
+{
+	apic_enable();
+	asm volatile("sti");
+	sync_host(1);
+	while (READ(taken[0][VECTOR_6]) < MESSAGES)
+		;
+	sync_host(2);
+}
+
+static void pin_to(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		skip("there is no CPU %d", cpu);
+}
+
+static void *compute(void *machine)
+{
+	pin_to(1);
+	machine_expect(machine, 0, 2);
+	return NULL;
+}
+
+/* The kernel's count of the IPIs that kick a vCPU, of all CPUs. */
+static unsigned long reschedules(void)
+{
+	FILE *f = fopen("/proc/interrupts", "r");
+	char line[1024], *at, *end;
+	unsigned long sum = 0;
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (!strstr(line, "RES:"))
+			continue;
+		end = strchr(line, ':') + 1;
+		do {
+			at = end;
+			sum += strtoul(at, &end, 10);
+		} while (end != at);
+	}
+	if (f)
+		fclose(f);
+	return sum;
+}
+
+static bool posts_interrupts(void)
+{
+	FILE *f = fopen("/proc/cpuinfo", "r");
+	bool found = false;
+	char line[4096];
+
+	while (f && fgets(line, sizeof(line), f))
+		found |= strstr(line, "posted_intr") != NULL;
+	if (f)
+		fclose(f);
+	return found && has_apicv();
+}
+
+/* All of them arrive; where they can be posted nobody has to kick the vCPU for that. */
+static void test_messages(void)
+{
+	struct kvm_msi msi = { .address_lo = 0xfee00000, .data = VECTOR_6 };
+	struct machine m = begin(1, true, guest_computes);
+	unsigned long kicks;
+	pthread_t thread;
+
+	pin_to(0);
+	machine_expect(&m, 0, 1);
+	pthread_create(&thread, NULL, compute, &m);
+	kicks = reschedules();
+	for (unsigned int i = 0; i < MESSAGES; i++) {
+		expect_eq(ioctl(m.vm, KVM_SIGNAL_MSI, &msi), 1);
+		while (READ(taken[0][VECTOR_6]) == i)
+			;
+	}
+	kicks = reschedules() - kicks;
+	pthread_join(thread, NULL);
+	diag("%u messages, %lu kicks", MESSAGES, kicks);
+	if (posts_interrupts())
+		expect(kicks < MESSAGES / 2);
+	machine_destroy(&m);
+}
+
 static const struct test tests[] = {
 	{ "what x2APIC mode refuses", test_refusals },
 	{ "what other modes have of it", test_modes },
@@ -332,6 +427,7 @@ static const struct test tests[] = {
 	{ "the client and what is in service, xAPIC", test_client_xapic },
 	{ "the client and what is in service, x2APIC", test_client_x2apic },
 	{ "what needs no exit", test_exits },
+	{ "messages to a vCPU that computes", test_messages },
 };
 
 KTAP_MAIN(tests)

@@ -7,6 +7,7 @@
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
 
+#include "../backend.h"
 #include "internal.h"
 
 #define LVT_DELIVERY_MODE GENMASK(10, 8)
@@ -19,6 +20,8 @@ static bool accept(struct vcpu *vcpu, const struct apic_message *msg)
 {
 	int answer = lapic_accept(vcpu->lapic, msg->delivery_mode, msg->vector, msg->level, msg->trig_mode);
 
+	if (answer == LAPIC_POSTED && backend.notify(vcpu))
+		return true;
 	if (answer != LAPIC_MERGED) {
 		vcpu_request(vcpu, REQ_EVENT);
 		vcpu_kick(vcpu);

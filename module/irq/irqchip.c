@@ -75,7 +75,10 @@ static void ioapic_masked(void *ctx, unsigned int pin, bool masked)
 	gsi_masked(ctx, routing_ioapic_gsi(ctx, pin), masked);
 }
 
-/* A CPU that ends interrupts by itself goes by a bitmap made before: its vCPU is to make a new one. */
+/*
+ * A CPU that ends interrupts by itself goes by a bitmap made before: its vCPU is to make a new one, and what comes until then
+ * has to wait for that.
+ */
 void irqchip_eoi_exits_stale(struct irqchip *chip)
 {
 	struct vcpu *vcpu;
@@ -85,6 +88,7 @@ void irqchip_eoi_exits_stale(struct irqchip *chip)
 	vm_for_each_vcpu(chip->vm, vcpu, i) {
 		if (!vcpu->virtual_delivery)
 			continue;
+		lapic_allow_posting(vcpu->lapic, false);
 		vcpu_request(vcpu, REQ_EVENT);
 		vcpu_kick(vcpu);
 	}

@@ -28,9 +28,10 @@ bool irq_wants_window(struct vcpu *vcpu);
 
 /**
  * irq_virtualize_delivery - the CPU delivers and ends the local APIC's interrupts by itself, from here on
+ * @posted: see lapic_virtualize_delivery()
  * For the backend, when it makes a vCPU with a local APIC; backend.set_interrupt_status() and set_eoi_exits() tell it the rest.
  */
-void irq_virtualize_delivery(struct vcpu *vcpu);
+void irq_virtualize_delivery(struct vcpu *vcpu, unsigned long *posted);
 
 /** irq_update_status - tells the CPU what came and what software changed, with vcpu->virtual_delivery. Interrupts off. */
 void irq_update_status(struct vcpu *vcpu);

@@ -197,17 +197,17 @@ static void set_trigger(struct lapic *lapic, u8 vector, u8 trig_mode)
  * "Software Access to Related Structures" in the chapter on VMCSs.
  */
 
-static __always_inline unsigned long *incoming_word(struct lapic *lapic, u8 vector)
+static unsigned long incoming_word(const struct lapic *lapic, unsigned int word)
 {
-	return &lapic->incoming[vector / 64];
+	return READ_ONCE(lapic->incoming[word]) | (lapic->posted ? READ_ONCE(lapic->posted[word]) : 0);
 }
 
 static int highest_incoming(const struct lapic *lapic)
 {
 	int word;
 
-	for (word = ARRAY_SIZE(lapic->incoming) - 1; word >= 0; word--) {
-		unsigned long bits = READ_ONCE(lapic->incoming[word]);
+	for (word = LAPIC_INBOX_WORDS - 1; word >= 0; word--) {
+		unsigned long bits = incoming_word(lapic, word);
 
 		if (bits)
 			return word * 64 + fls64(bits) - 1;
@@ -215,21 +215,35 @@ static int highest_incoming(const struct lapic *lapic)
 	return -1;
 }
 
+bool lapic_has_incoming(const struct lapic *lapic)
+{
+	return highest_incoming(lapic) >= 0;
+}
+
 static void add_requests(struct lapic *lapic, u32 offset, u32 bits)
 {
 	set_reg(lapic, LAPIC_IRR + offset, reg(lapic, LAPIC_IRR + offset) | bits);
+}
+
+static unsigned long take_incoming(struct lapic *lapic, unsigned int word)
+{
+	unsigned long bits;
+
+	if (!incoming_word(lapic, word))
+		return 0;
+	bits = xchg(&lapic->incoming[word], 0);
+	return lapic->posted ? bits | xchg(&lapic->posted[word], 0) : bits;
 }
 
 void lapic_collect(struct lapic *lapic)
 {
 	unsigned int word;
 
-	for (word = 0; word < ARRAY_SIZE(lapic->incoming); word++) {
-		unsigned long bits;
+	for (word = 0; word < LAPIC_INBOX_WORDS; word++) {
+		unsigned long bits = take_incoming(lapic, word);
 
-		if (!READ_ONCE(lapic->incoming[word]))
+		if (!bits)
 			continue;
-		bits = xchg(&lapic->incoming[word], 0);
 		add_requests(lapic, 2 * word * REGISTER_STEP, bits);
 		add_requests(lapic, (2 * word + 1) * REGISTER_STEP, bits >> 32);
 	}
@@ -239,13 +253,17 @@ static void drop_incoming(struct lapic *lapic)
 {
 	unsigned int word;
 
-	for (word = 0; word < ARRAY_SIZE(lapic->incoming); word++)
-		xchg(&lapic->incoming[word], 0);
+	for (word = 0; word < LAPIC_INBOX_WORDS; word++)
+		take_incoming(lapic, word);
 }
 
 static int accept_incoming(struct lapic *lapic, u8 vector)
 {
-	return test_and_set_bit(vector % 64, incoming_word(lapic, vector)) ? LAPIC_MERGED : LAPIC_ACCEPTED;
+	unsigned long *inbox = READ_ONCE(lapic->inbox);
+
+	if (test_and_set_bit(vector % 64, &inbox[vector / 64]))
+		return LAPIC_MERGED;
+	return inbox == lapic->posted ? LAPIC_POSTED : LAPIC_ACCEPTED;
 }
 
 /* The request is visible before irr_pending says that there is one; lapic_ack() does it the other way round. */
@@ -378,7 +396,7 @@ bool lapic_level_in_flight(const struct lapic *lapic, u8 vector)
 {
 	return test_vector(lapic, LAPIC_TMR, vector) &&
 	       (test_vector(lapic, LAPIC_IRR, vector) || test_vector(lapic, LAPIC_ISR, vector) ||
-		READ_ONCE(lapic->incoming[vector / 64]) >> vector % 64 & 1);
+		incoming_word(lapic, vector / 64) >> vector % 64 & 1);
 }
 
 int lapic_search_irq(struct lapic *lapic)
@@ -951,8 +969,15 @@ void lapic_resync(struct lapic *lapic)
 		WRITE_ONCE(lapic->irr_pending, true);
 }
 
-void lapic_virtualize_delivery(struct lapic *lapic)
+void lapic_allow_posting(struct lapic *lapic, bool allowed)
 {
+	WRITE_ONCE(lapic->inbox, allowed && lapic->posted ? lapic->posted : lapic->incoming);
+}
+
+void lapic_virtualize_delivery(struct lapic *lapic, unsigned long *posted)
+{
+	lapic->posted = posted;
+	lapic_allow_posting(lapic, false);
 	lapic->virtual_delivery = true;
 	lapic_resync(lapic);
 }

@@ -174,6 +174,9 @@ struct lapic_config {
 
 enum lapic_mode { LAPIC_OFF, LAPIC_XAPIC, LAPIC_X2APIC };
 
+/* A bit for each vector. */
+#define LAPIC_INBOX_WORDS 4
+
 /**
  * struct lapic - one local APIC
  * @regs: the register page, 4 KiB, page-aligned, the owner's
@@ -191,6 +194,8 @@ enum lapic_mode { LAPIC_OFF, LAPIC_XAPIC, LAPIC_X2APIC };
  * @eoi_exit: vectors whose EOI is reported though they were not level-triggered
  * @virtual_delivery: see lapic_virtualize_delivery()
  * @incoming: vectors that came since the last lapic_collect(), with @virtual_delivery
+ * @posted: more of these, which hardware may move to IRR by itself (posted interrupts), or NULL
+ * @inbox: @incoming or @posted: where the next ones go
  * @errors: detected since the last write to ESR, in the layout of ESR
  * @tsc_deadline: IA32_TSC_DEADLINE
  * @target_ns: when the counter reaches zero
@@ -214,7 +219,9 @@ struct lapic {
 	u32 id;
 	u64 base;
 	u32 eoi_exit[8];
-	unsigned long incoming[4];
+	unsigned long incoming[LAPIC_INBOX_WORDS];
+	unsigned long *posted;
+	unsigned long *inbox;
 	unsigned long errors;
 	u64 tsc_deadline;
 	u64 target_ns;
@@ -260,10 +267,21 @@ void lapic_resync(struct lapic *lapic);
 /**
  * lapic_virtualize_delivery() - hardware takes interrupts from IRR to ISR and ends them (virtual-interrupt delivery)
  * @lapic: own context, before the vCPU first runs
+ * @posted: from where hardware moves what came to IRR when it is notified, LAPIC_INBOX_WORDS that outlive @lapic; or NULL
  *
  * From then on lapic_ack() is for nobody, and IRR is changed in own context only, by lapic_collect().
  */
-void lapic_virtualize_delivery(struct lapic *lapic);
+void lapic_virtualize_delivery(struct lapic *lapic, unsigned long *posted);
+
+/**
+ * lapic_allow_posting() - whether what comes may begin and end without software, if hardware is there for it
+ * @lapic: any context
+ * @allowed: not while an EOI-exit bitmap that hardware goes by is wrong
+ */
+void lapic_allow_posting(struct lapic *lapic, bool allowed);
+
+/** lapic_has_incoming() - whether lapic_collect() would find anything. Own context. */
+bool lapic_has_incoming(const struct lapic *lapic);
 
 /**
  * lapic_collect() - what others have sent since comes into IRR, where hardware looks
@@ -396,6 +414,7 @@ static inline u8 lapic_priority(const struct lapic *lapic)
 #define LAPIC_REFUSED (-1)
 #define LAPIC_MERGED 0
 #define LAPIC_ACCEPTED 1
+#define LAPIC_POSTED 2
 
 /**
  * lapic_accept() - an interrupt arrives
@@ -406,7 +425,7 @@ static inline u8 lapic_priority(const struct lapic *lapic)
  * @trig_mode: enum apic_trig_mode, kept in TMR
  *
  * Return: LAPIC_ACCEPTED: new, the vCPU must be kicked; LAPIC_MERGED: taken, but the same vector was pending already,
- * no kick is needed; LAPIC_REFUSED: off, software-disabled, or a vector below 16. What goes by callback (NMI, SMI,
+ * no kick is needed; LAPIC_POSTED: new, and hardware takes it when it is notified; LAPIC_REFUSED: off, software-disabled, or a vector below 16. What goes by callback (NMI, SMI,
  * INIT, SIPI) counts as LAPIC_ACCEPTED.
  */
 int lapic_accept(struct lapic *lapic, u8 delivery_mode, u8 vector, bool level, u8 trig_mode);

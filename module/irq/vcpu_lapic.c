@@ -31,6 +31,8 @@ static void update_eoi_exits(struct vcpu_lapic *v)
 
 	flags = irqchip_lock(chip);
 	v->eoi_exits_seq = chip->eoi_exits_seq;
+	/* The bitmap is loaded before the guest is entered again. */
+	lapic_allow_posting(&v->lapic, true);
 	if (chip->split)
 		routing_eoi_exits(chip, &v->lapic, bitmap);
 	else
@@ -119,6 +121,7 @@ static void dest_changed(void *ctx)
 	struct vcpu *vcpu = ctx;
 	struct irqchip *chip = vcpu->vm->irqchip;
 
+	lapic_allow_posting(vcpu->lapic, false);
 	vcpu_lapic(vcpu)->eoi_exits_seq = READ_ONCE(chip->eoi_exits_seq) - 1;
 	/* A full barrier: whoever sees the new number finds the registers as they are now. */
 	atomic_inc_return(&chip->destinations_seq);
@@ -154,9 +157,9 @@ int vcpu_lapic_take(struct vcpu *vcpu)
 
 /* -- virtual-interrupt delivery ---------------------------------------------------------------------------------- */
 
-void irq_virtualize_delivery(struct vcpu *vcpu)
+void irq_virtualize_delivery(struct vcpu *vcpu, unsigned long *posted)
 {
-	lapic_virtualize_delivery(vcpu->lapic);
+	lapic_virtualize_delivery(vcpu->lapic, posted);
 	vcpu->virtual_delivery = true;
 	vcpu_request(vcpu, REQ_EVENT);
 }
@@ -295,7 +298,9 @@ int irq_msr_write(struct vcpu *vcpu, u32 index, u64 value, bool host)
 	if (!lapic)
 		return -EINVAL;
 	error = lapic_msr_write(lapic, index, value);
-	irq_look(vcpu);
+	/* An IPI to others leaves nothing that a CPU would have to hear of. */
+	if (index != X2APIC_MSR(LAPIC_ICR) || !vcpu->virtual_delivery || lapic_has_incoming(lapic))
+		irq_look(vcpu);
 	return error;
 }
 

@@ -4,9 +4,13 @@
  * delivers the interrupts that it finds requested there, and ends them. Source: SDM volume 3, "APIC Virtualization and
  * Virtual Interrupts".
  */
+#include <linux/build_bug.h>
 #include <linux/moduleparam.h>
+#include <linux/slab.h>
+#include <linux/smp.h>
 
 #include "vmx.h"
+#include "../compat.h"
 #include "../irq/irqchip.h"
 
 static bool tpr_shadow = true;
@@ -25,15 +29,38 @@ MODULE_PARM_DESC(apicv, "Intel: the CPU delivers and ends their interrupts by it
 /** apicv_setup - whether it is used, once the CPU's capabilities are known */
 void apicv_setup(void)
 {
-	apicv = apicv && tpr_shadow && (vmx_capabilities.secondary & APICV) == APICV;
+	struct vmx_capabilities *caps = &vmx_capabilities;
+
+	apicv = apicv && tpr_shadow && (caps->secondary & APICV) == APICV;
+	if (apicv && COMPAT_POSTED_VECTOR && (caps->pin & PIN_BASED_POSTED_INTR) &&
+	    (caps->exit & VM_EXIT_ACK_INTR_ON_EXIT))
+		return;
+	caps->pin &= ~PIN_BASED_POSTED_INTR;
+	caps->exit &= ~VM_EXIT_ACK_INTR_ON_EXIT;
 }
 
-/** apicv_vcpu_create - the same for a new vCPU, before its VMCS is filled */
-void apicv_vcpu_create(struct vcpu *vcpu)
+/** apicv_vcpu_create - the same for a new vCPU, before its VMCS is filled. 0 or -ENOMEM. */
+int apicv_vcpu_create(struct vcpu *vcpu)
 {
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+
+	/* Aligned to its size, as kmalloc() has it of powers of two. */
+	static_assert(sizeof(*vmx->posted) == 64);
 	vcpu->tpr_shadow = vcpu->lapic && tpr_shadow;
-	if (vcpu->lapic && apicv)
-		irq_virtualize_delivery(vcpu);
+	if (!vcpu->lapic || !apicv)
+		return 0;
+	if (vmx_capabilities.pin & PIN_BASED_POSTED_INTR) {
+		vmx->posted = kzalloc(sizeof(*vmx->posted), GFP_KERNEL_ACCOUNT);
+		if (!vmx->posted)
+			return -ENOMEM;
+	}
+	irq_virtualize_delivery(vcpu, vmx->posted ? vmx->posted->requests : NULL);
+	return 0;
+}
+
+void apicv_vcpu_destroy(struct vcpu *vcpu)
+{
+	kfree(to_vmx(vcpu)->posted);
 }
 
 /**
@@ -47,6 +74,58 @@ u32 apicv_controls_off(const struct vcpu *vcpu)
 		return APICV;
 	return irq_is_x2apic(vcpu) ? 0 : SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE;
 }
+
+/* -- posted interrupts ------------------------------------------------------------------------------------------- */
+
+#define OUTSTANDING_NOTIFICATION 0
+
+/** apicv_write_posted - a new VMCS's pin-based controls, and what they take */
+void apicv_write_posted(const struct vmx_vcpu *vmx)
+{
+	u32 pin = vmx_capabilities.pin;
+
+	if (vmx->posted) {
+		vmcs_write16(POSTED_INTR_NV, COMPAT_POSTED_VECTOR);
+		vmcs_write64(POSTED_INTR_DESC_ADDR, __pa(vmx->posted));
+	} else {
+		pin &= ~PIN_BASED_POSTED_INTR;
+	}
+	vmcs_write32(PIN_BASED_VM_EXEC_CONTROL, pin);
+}
+
+/*
+ * The request was there before the notification is outstanding, and that before the mode is looked at. So a vCPU in guest
+ * mode gets the interrupt, also one that is only just being entered; or it has left already, the host gets it, and the
+ * next entry finds the notification outstanding. One that sleeps is to be woken each time: it may be deaf to the first.
+ * Source: SDM volume 3, "Posted-Interrupt Processing".
+ */
+bool vmx_notify(struct vcpu *vcpu)
+{
+	bool outstanding = test_and_set_bit(OUTSTANDING_NOTIFICATION, &to_vmx(vcpu)->posted->control);
+	int cpu, self;
+
+	if (READ_ONCE(vcpu->mode) != IN_GUEST)
+		return false;
+	if (outstanding)
+		return true;
+	self = get_cpu();
+	cpu = READ_ONCE(vcpu->cpu);
+	if (cpu >= 0 && cpu != self)
+		compat_send_posted(cpu);
+	put_cpu();
+	return true;
+}
+
+/** apicv_take_posted - a notification is outstanding that the CPU did not see. Interrupts off, before an entry. */
+void apicv_take_posted(struct vcpu *vcpu)
+{
+	clear_bit(OUTSTANDING_NOTIFICATION, &to_vmx(vcpu)->posted->control);
+	/* Whoever finds it set does not notify again: what he posted before is seen below. */
+	smp_mb__after_atomic();
+	irq_update_status(vcpu);
+}
+
+/* -- the status -------------------------------------------------------------------------------------------------- */
 
 /* RVI and SVI. Source: SDM volume 3, "Guest Non-Register State". */
 void vmx_set_interrupt_status(struct vcpu *vcpu, u8 requested, u8 in_service)

@@ -33,6 +33,7 @@ static const struct control pin_controls[] = {
 	{ PIN_BASED_EXT_INTR_MASK, ALWAYS, "external-interrupt exiting" },
 	{ PIN_BASED_NMI_EXITING, ALWAYS, "NMI exiting" },
 	{ PIN_BASED_VIRTUAL_NMIS, ALWAYS, "virtual NMIs" },
+	{ PIN_BASED_POSTED_INTR, WHERE_PRESENT, "process posted interrupts" },
 	{},
 };
 
@@ -77,7 +78,7 @@ static const struct control exit_controls[] = {
 	{ VM_EXIT_HOST_ADDR_SPACE_SIZE, ALWAYS, "host address-space size" },
 	{ VM_EXIT_LOAD_IA32_EFER, ALWAYS, "load IA32_EFER (VM-exit control)" },
 	{ VM_EXIT_LOAD_IA32_PAT, ALWAYS, "load IA32_PAT (VM-exit control)" },
-	{ VM_EXIT_ACK_INTR_ON_EXIT, NEVER, "acknowledge interrupt on exit" },
+	{ VM_EXIT_ACK_INTR_ON_EXIT, WHERE_PRESENT, "acknowledge interrupt on exit" },
 	{},
 };
 

@@ -151,7 +151,7 @@ void vmx_write_controls(struct vmx_vcpu *vmx)
 		vmx->primary_always = use_tpr_shadow(vmx->vcpu, caps->primary);
 	vmx->primary = vmx->primary_always;
 	vmx->entry_controls = caps->entry;
-	vmcs_write32(PIN_BASED_VM_EXEC_CONTROL, caps->pin);
+	apicv_write_posted(vmx);
 	vmcs_write32(CPU_BASED_VM_EXEC_CONTROL, vmx->primary);
 	vmcs_write32(VM_EXIT_CONTROLS, caps->exit);
 	vmcs_write32(VM_ENTRY_CONTROLS, vmx->entry_controls);

@@ -2,6 +2,7 @@
 /* One entry and its exit: what has to stand around the assembly. */
 #include <linux/hardirq.h>
 #include <linux/percpu.h>
+#include <asm/desc.h>
 #include <asm/msr.h>
 #include <asm/nospec-branch.h>
 #include <asm/special_insns.h>
@@ -41,6 +42,8 @@ static __always_inline void before_entry(struct vcpu *vcpu, struct vmx_vcpu *vmx
 {
 	u32 changed = vcpu->changed;
 
+	if (unlikely(vmx->posted && READ_ONCE(vmx->posted->control)))
+		apicv_take_posted(vcpu);
 	if (changed & STATE_RIP)
 		vmcs_write_natural(GUEST_RIP, vcpu->regs.rip);
 	if (unlikely(changed & ~(u32)STATE_RIP))
@@ -66,6 +69,18 @@ static void deliver_to_host(struct vmx_exit *exit)
 		asm volatile("int $18");
 }
 
+/* Acknowledged by the exit: without that there are no posted interrupts. Its handler is called as the CPU would. */
+static void deliver_interrupt(void)
+{
+	u32 info = vmcs_read32(VM_EXIT_INTR_INFO);
+	struct desc_ptr idt;
+
+	if (!(info & INTR_INFO_VALID_MASK))
+		return;
+	store_idt(&idt);
+	vmx_call_handler(gate_offset((gate_desc *)idt.address + (info & INTR_INFO_VECTOR_MASK)));
+}
+
 static __always_inline void after_exit(struct vmx_vcpu *vmx)
 {
 	struct vmx_exit *exit = &vmx->exit;
@@ -80,6 +95,8 @@ static __always_inline void after_exit(struct vmx_vcpu *vmx)
 	vmx->launched = true;
 	if (exit->reason == EXIT_REASON_EXCEPTION_NMI)
 		deliver_to_host(exit);
+	else if (exit->reason == EXIT_REASON_EXTERNAL_INTERRUPT && (vmx_capabilities.exit & VM_EXIT_ACK_INTR_ON_EXIT))
+		deliver_interrupt();
 }
 
 void vmx_enter(struct vcpu *vcpu)

@@ -5,6 +5,7 @@
 #include <asm/asm.h>
 #include <asm/msr-index.h>
 #include <asm/nospec-branch.h>
+#include <asm/segment.h>
 
 #include "entry.h"
 
@@ -154,3 +155,18 @@ SYM_INNER_LABEL(vmx_exit_point, SYM_L_GLOBAL)
 	xor	%ebx, %ebx
 	jmp	.Lout
 SYM_FUNC_END(vmx_enter_guest)
+
+/* void vmx_call_handler(unsigned long handler) */
+SYM_FUNC_START(vmx_call_handler)
+	push	%rbp
+	mov	%rsp, %rbp
+	/* What the CPU pushes in 64-bit mode, on an aligned stack; the call adds RIP, and IRET takes it all off again. */
+	and	$-16, %rsp
+	push	$__KERNEL_DS
+	push	%rbp
+	pushf
+	push	$__KERNEL_CS
+	CALL_NOSPEC rdi
+	leave
+	RET
+SYM_FUNC_END(vmx_call_handler)

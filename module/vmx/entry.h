@@ -37,6 +37,13 @@ static_assert(offsetof(struct vmx_entry, switch_spec_ctrl) == ENTRY_SWITCH_SPEC_
  */
 asmlinkage bool vmx_enter_guest(u64 *gpr, struct vmx_entry *entry, bool launched);
 
+/**
+ * vmx_call_handler - calls the kernel's handler of an interrupt, which returns by IRET
+ * @handler: from the IDT
+ * Context: interrupts off, and still off afterwards.
+ */
+asmlinkage void vmx_call_handler(unsigned long handler);
+
 /* Where exits arrive; for HOST_RIP. */
 extern const u8 vmx_exit_point[];
 

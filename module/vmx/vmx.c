@@ -45,6 +45,17 @@ static void init_vmcs(struct vmx_vcpu *vmx)
 	vmcs_put();
 }
 
+static void vmx_vcpu_destroy(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+
+	vmcs_unload(vmx);
+	vmcs_free(vmx->vmcs);
+	vpid_free(vmx->vpid);
+	apicv_vcpu_destroy(vcpu);
+	kfree(vmx);
+}
+
 static int vmx_vcpu_create(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = kzalloc(sizeof(*vmx), GFP_KERNEL_ACCOUNT);
@@ -69,20 +80,13 @@ static int vmx_vcpu_create(struct vcpu *vcpu)
 	vmx->vpid = vpid;
 	vmx->eptp = vmx_eptp(vcpu->vm);
 	vcpu->backend = vmx;
-	apicv_vcpu_create(vcpu);
+	if (apicv_vcpu_create(vcpu)) {
+		vmx_vcpu_destroy(vcpu);
+		return -ENOMEM;
+	}
 	init_vmcs(vmx);
 	vmx_set_intercepts(vcpu);
 	return 0;
-}
-
-static void vmx_vcpu_destroy(struct vcpu *vcpu)
-{
-	struct vmx_vcpu *vmx = to_vmx(vcpu);
-
-	vmcs_unload(vmx);
-	vmcs_free(vmx->vmcs);
-	vpid_free(vmx->vpid);
-	kfree(vmx);
 }
 
 const struct backend vmx_backend = {
@@ -108,6 +112,7 @@ const struct backend vmx_backend = {
 	.set_tpr_threshold = vmx_set_tpr_threshold,
 	.set_interrupt_status = vmx_set_interrupt_status,
 	.set_eoi_exits = vmx_set_eoi_exits,
+	.notify = vmx_notify,
 	.flush_tlb = vmx_flush_tlb,
 	.insn_length = vmx_insn_length,
 };

@@ -63,9 +63,17 @@ struct vmx_vcpu {
 	struct list_head active; /* in that CPU's list */
 	u16 vpid;
 	u64 eptp;
-	u64 cr4_owned; /* bits of CR4 that the guest may change without an exit */
+	struct posted_interrupts *posted; /* NULL without */
+	u64 cr4_owned;			  /* bits of CR4 that the guest may change without an exit */
 	struct vmx_host host;
 };
+
+/* Source: SDM volume 3, table "Format of Posted-Interrupt Descriptor". */
+struct posted_interrupts {
+	unsigned long requests[4];
+	unsigned long control; /* bit 0: outstanding notification */
+	unsigned long unused[3];
+} __aligned(64);
 
 static inline struct vmx_vcpu *to_vmx(const struct vcpu *vcpu)
 {
@@ -103,7 +111,11 @@ void vmx_set_ia32e_mode_guest(struct vmx_vcpu *vmx, bool on);
 
 /* apicv.c */
 void apicv_setup(void);
-void apicv_vcpu_create(struct vcpu *vcpu);
+int apicv_vcpu_create(struct vcpu *vcpu);
+void apicv_vcpu_destroy(struct vcpu *vcpu);
+void apicv_write_posted(const struct vmx_vcpu *vmx);
+void apicv_take_posted(struct vcpu *vcpu);
+bool vmx_notify(struct vcpu *vcpu);
 u32 apicv_controls_off(const struct vcpu *vcpu);
 void vmx_set_interrupt_status(struct vcpu *vcpu, u8 requested, u8 in_service);
 void vmx_set_eoi_exits(struct vcpu *vcpu, const u32 bitmap[8]);

@@ -288,12 +288,14 @@ static void hardware_irr(u64 vector, u64 b, u64 c)
 	lapic_resync(&lapic);
 }
 
+static unsigned long posted[LAPIC_INBOX_WORDS];
+
 static void virtualize(u64 a, u64 b, u64 c)
 {
-	(void)a;
 	(void)b;
 	(void)c;
-	lapic_virtualize_delivery(&lapic);
+	lapic_virtualize_delivery(&lapic, a ? posted : NULL);
+	lapic_allow_posting(&lapic, true);
 }
 
 static void collect(u64 a, u64 b, u64 c)
@@ -302,6 +304,21 @@ static void collect(u64 a, u64 b, u64 c)
 	(void)b;
 	(void)c;
 	lapic_collect(&lapic);
+}
+
+static void allow_posting(u64 allowed, u64 b, u64 c)
+{
+	(void)b;
+	(void)c;
+	lapic_allow_posting(&lapic, allowed);
+}
+
+static void count_posted(u64 a, u64 b, u64 c)
+{
+	(void)a;
+	(void)b;
+	(void)c;
+	note("%d", __builtin_popcountl(posted[0] | posted[1] | posted[2] | posted[3]));
 }
 
 /* Virtual-interrupt delivery. */
@@ -619,6 +636,19 @@ static const struct program programs[] = {
 	    R(LAPIC_PPR),
 	    R(LAPIC_ISR + 0x20) },
 	  "1 40 eoi:40:level 0 0" },
+	{ "virtual delivery: what may not be posted waits elsewhere",
+	  { ENABLE,
+	    { virtualize, 1, 0, 0 },
+	    EDGE(0x40),
+	    { count_posted, 0, 0, 0 },
+	    { collect, 0, 0, 0 },
+	    { count_posted, 0, 0, 0 },
+	    { allow_posting, 0, 0, 0 },
+	    EDGE(0x41),
+	    { count_posted, 0, 0, 0 },
+	    { collect, 0, 0, 0 },
+	    R(LAPIC_IRR + 0x20) },
+	  "2 1 0 1 0 3" },
 	{ "virtual delivery: INIT leaves nothing",
 	  { ENABLE,
 	    { virtualize, 0, 0, 0 },
