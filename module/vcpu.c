@@ -17,6 +17,7 @@
 #include "ioctl.h"
 #include "irq/irqchip.h"
 #include "pith.h"
+#include "stats.h"
 
 /* As KVM: so many MSRs in one call are too many. */
 #define MAX_IO_MSRS 256
@@ -314,6 +315,11 @@ static long vcpu_ioctl_setup_mce(void *object, void *arg)
 		return -EINVAL;
 	vcpu->msr.mcg_cap = cap;
 	return 0;
+}
+
+static long vcpu_ioctl_get_stats_fd(void *object, void *arg)
+{
+	return stats_open_vcpu(object);
 }
 
 #define ROW(number, handler, argument, meaning) { number, argument, vcpu_ioctl_##handler },

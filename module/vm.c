@@ -18,6 +18,7 @@
 #include "ioctl.h"
 #include "irq/irqchip.h"
 #include "pith.h"
+#include "stats.h"
 #include "vcpu.h"
 #include "vm.h"
 
@@ -278,6 +279,11 @@ static long vm_ioctl_set_msr_filter(void *object, void *arg)
 	return r;
 }
 
+static long vm_ioctl_get_stats_fd(void *object, void *arg)
+{
+	return stats_open_vm(object);
+}
+
 static long vm_ioctl_irqfd(void *object, void *arg)
 {
 	return irqfd(object, arg);
@@ -399,6 +405,7 @@ static struct vm *vm_alloc(void)
 	refcount_set(&vm->users, 1);
 	mutex_init(&vm->lock);
 	vm->mm = current->mm;
+	vm->pid = task_pid_nr(current);
 	mmgrab(vm->mm);
 	vm->pic_in_client = true;
 	clock_init(vm);

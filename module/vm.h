@@ -34,6 +34,7 @@ struct ioeventfds;
 struct vm {
 	refcount_t users; /* the VM's file and each vCPU's file */
 	struct mm_struct *mm;
+	pid_t pid;	   /* of who made it, for its statistics' name */
 	struct mutex lock; /* configuration: slots, chips, vCPU creation */
 	struct memory memory;
 	struct irqchip *irqchip;       /* NULL: the interrupt controllers are in user space */

@@ -53,6 +53,7 @@
 	ROW(KVM_SET_TSC_KHZ, set_tsc_khz, RAW, "the TSC frequency that new vCPUs get")                          \
 	ROW(KVM_GET_TSC_KHZ, get_tsc_khz, RAW, "the reverse")                                                   \
 	ROW(KVM_X86_SET_MSR_FILTER, set_msr_filter, STRUCT, "the MSRs that a guest's accesses do not reach")    \
+	ROW(KVM_GET_STATS_FD, get_stats_fd, RAW, "statistics of the VM: a file")                                \
 	ROW(KVM_IRQFD, irqfd, STRUCT, "a GSI that an eventfd drives")                                           \
 	ROW(KVM_IOEVENTFD, ioeventfd, STRUCT, "an eventfd that a guest's write signals")                        \
 	ROW(KVM_REGISTER_COALESCED_MMIO, register_coalesced, STRUCT,                                            \
@@ -97,6 +98,7 @@
 	ROW(KVM_HAS_DEVICE_ATTR, has_device_attr, STRUCT, "whether it has an attribute")              \
 	ROW(KVM_GET_DEVICE_ATTR, get_device_attr, STRUCT, "KVM_VCPU_TSC_OFFSET")                      \
 	ROW(KVM_SET_DEVICE_ATTR, set_device_attr, STRUCT, "the reverse")                              \
+	ROW(KVM_GET_STATS_FD, get_stats_fd, RAW, "statistics of the vCPU: a file")                    \
 	ROW(KVM_X86_SETUP_MCE, setup_mce, STRUCT, "the machine-check banks that the guest sees")
 
 #endif
