@@ -25,6 +25,7 @@
 #include "compat.h"
 #include "cpu/cpuid.h"
 #include "cpu/fpu.h"
+#include "cpu/mce.h"
 #include "cpu/msr.h"
 #include "extension.h"
 #include "ioctl.h"
@@ -178,7 +179,7 @@ static long device_ioctl_vcpu_mmap_size(void *object, void *arg)
 
 static long device_ioctl_mce_cap(void *object, void *arg)
 {
-	*(u64 *)arg = 32 | MCG_CTL_P;
+	*(u64 *)arg = MCE_CAP_SUPPORTED;
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 #include "backend.h"
 #include "cpu/cpuid.h"
 #include "cpu/fpu.h"
+#include "cpu/mce.h"
 #include "cpu/msr.h"
 #include "cpu/state.h"
 #include "cpu/tsc.h"
@@ -21,8 +22,6 @@
 
 /* As KVM: so many MSRs in one call are too many. */
 #define MAX_IO_MSRS 256
-#define MCG_CAP_SUPPORTED 0x10aull /* ten banks at the most, MCG_CTL_P */
-#define MAX_MCE_BANKS 32
 
 /* -- ioctls; object is the vCPU, its mutex is held --------------------------------------------------------------- */
 
@@ -308,13 +307,12 @@ static long vcpu_ioctl_set_device_attr(void *object, void *arg)
 
 static long vcpu_ioctl_setup_mce(void *object, void *arg)
 {
-	u64 cap = *(u64 *)arg;
-	struct vcpu *vcpu = object;
+	return mce_set_cap(object, *(u64 *)arg);
+}
 
-	if (!(cap & 0xff) || (cap & 0xff) > MAX_MCE_BANKS || (cap & ~(MCG_CAP_SUPPORTED | 0xffull)))
-		return -EINVAL;
-	vcpu->msr.mcg_cap = cap;
-	return 0;
+static long vcpu_ioctl_set_mce(void *object, void *arg)
+{
+	return mce_set(object, arg);
 }
 
 static long vcpu_ioctl_get_stats_fd(void *object, void *arg)

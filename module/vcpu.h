@@ -104,6 +104,8 @@ struct msr_state {
 	u64 bios_sign, smi_count, debugctl, platform_info, misc_features_enables, decfg, power_ctl;
 };
 
+#define MCE_MAX_BANKS 32
+
 /* What a guest and its host tell each other in memory. */
 struct paravirt {
 	bool enforce_cpuid;	     /* only what CPUID says is there */
@@ -193,6 +195,7 @@ struct vcpu {
 	u64 pdptrs[4];
 	u64 dr[4], dr6, dr7;
 	struct msr_state msr;
+	u64 mcg_ctl, mce[MCE_MAX_BANKS][4]; /* see cpu/mce.h */
 	struct paravirt pv;
 	u64 tsc_offset, tsc_ratio; /* of the guest's TSC to the host's: see cpu/tsc.h */
 	u32 tsc_khz;

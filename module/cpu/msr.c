@@ -15,6 +15,7 @@
 #include "../vm.h"
 #include "control.h"
 #include "cpuid.h"
+#include "mce.h"
 #include "msr.h"
 #include "paravirt.h"
 #include "tsc.h"
@@ -433,7 +434,8 @@ static const struct msr_range ranges[] = {
 	{ MSR_AMD64_DC_CFG, MSR_AMD64_DC_CFG, read_zero, write_ignored },
 	{ MSR_F15H_EX_CFG, MSR_F15H_EX_CFG, read_zero, write_ignored },
 	{ MSR_K7_EVNTSEL0, MSR_K7_PERFCTR3, read_zero, write_zero },
-	{ MSR_IA32_MC0_CTL, MSR_IA32_MC0_CTL + 4 * 32 - 1, read_zero, write_ignored },
+	{ MSR_IA32_MCG_CTL, MSR_IA32_MCG_CTL, mce_read_msr, mce_write_msr, true },
+	{ MSR_IA32_MC0_CTL, MSR_IA32_MC0_CTL + 4 * MCE_MAX_BANKS - 1, mce_read_msr, mce_write_msr },
 	{ MSR_IA32_BBL_CR_CTL, MSR_IA32_BBL_CR_CTL3, read_zero, write_ignored },
 	{ MSR_DRAM_ENERGY_STATUS, MSR_DRAM_ENERGY_STATUS, read_zero, write_refused },
 	{ MSR_RAPL_POWER_UNIT, MSR_RAPL_POWER_UNIT, read_zero, write_refused },
@@ -544,4 +546,5 @@ void msr_reset(struct vcpu *vcpu)
 	vcpu->msr.pat = PAT_RESET;
 	vcpu->msr.misc_enable = MISC_ENABLE_RESET;
 	vcpu->msr.platform_info = MSR_PLATFORM_INFO_CPUID_FAULT;
+	vcpu->msr.mcg_cap = MCE_MAX_BANKS;
 }
