@@ -4,6 +4,7 @@
 #include "cpu/control.h"
 #include "cpu/cpuid.h"
 #include "cpu/fpu.h"
+#include "cpu/guest_debug.h"
 #include "cpu/msr.h"
 #include "cpu/msr_filter.h"
 #include "emulate.h"
@@ -83,6 +84,11 @@ void vcpu_raise_ud(struct vcpu *vcpu)
 
 enum next exit_exception(struct vcpu *vcpu, const struct exception *exception)
 {
+	if (exception->vector == VECTOR_DB && unlikely(guest_debug_takes_db(vcpu)))
+		return guest_debug_exit(vcpu, VECTOR_DB, exception->payload);
+	/* Intercepted for a debugger only. */
+	if (exception->vector == VECTOR_BP)
+		return guest_debug_exit(vcpu, VECTOR_BP, 0);
 	vcpu_raise(vcpu, exception);
 	return NEXT_ENTER;
 }
@@ -116,7 +122,9 @@ void vcpu_end_instruction(struct vcpu *vcpu)
 	if (unlikely(vcpu->regs.rflags & (RFLAGS_RF | RFLAGS_TF))) {
 		vcpu->regs.rflags &= ~RFLAGS_RF;
 		vcpu->changed |= STATE_RFLAGS;
-		if (vcpu->regs.rflags & RFLAGS_TF)
+		if (vcpu->guest_debug.control & KVM_GUESTDBG_SINGLESTEP)
+			vcpu_request(vcpu, REQ_DEBUG);
+		else if (vcpu->regs.rflags & RFLAGS_TF)
 			vcpu_raise(vcpu, &step);
 	}
 }
@@ -383,10 +391,8 @@ enum next exit_mov_dr(struct vcpu *vcpu, unsigned int dr, unsigned int gpr, bool
 		if (!vcpu_long_mode(vcpu))
 			value = (u32)value;
 	}
-	if (debug_register_access(vcpu, dr, &value, from_dr, &exception)) {
-		vcpu_raise(vcpu, &exception);
-		return NEXT_ENTER;
-	}
+	if (debug_register_access(vcpu, dr, &value, from_dr, &exception))
+		return exit_exception(vcpu, &exception);
 	if (from_dr)
 		vcpu_write_gpr(vcpu, gpr, value);
 	vcpu_advance(vcpu);

@@ -5,6 +5,7 @@
 #include <linux/kvm.h>
 
 #include "backend.h"
+#include "cpu/guest_debug.h"
 #include "extension.h"
 #include "irq/irqchip.h"
 #include "memory/memory.h"
@@ -65,6 +66,8 @@ static const struct {
 	{ KVM_CAP_SPLIT_IRQCHIP, 1 },
 	{ KVM_CAP_X2APIC_API, IRQ_X2APIC_API_FLAGS },
 	{ KVM_CAP_BINARY_STATS_FD, 1 },
+	{ KVM_CAP_SET_GUEST_DEBUG, 1 },
+	{ KVM_CAP_SET_GUEST_DEBUG2, GUEST_DEBUG_CONTROL },
 	{ KVM_CAP_SYNC_REGS, KVM_SYNC_X86_VALID_FIELDS },
 	{ KVM_CAP_XSAVE2, sizeof(struct kvm_xsave) },
 	{ KVM_CAP_SREGS2, 1 },

@@ -11,6 +11,7 @@
 #include "backend.h"
 #include "compat.h"
 #include "cpu/fpu.h"
+#include "cpu/guest_debug.h"
 #include "cpu/paravirt.h"
 #include "cpu/state.h"
 #include "cpu/tsc.h"
@@ -175,14 +176,15 @@ static void update_tpr_threshold(struct vcpu *vcpu)
 
 static void inject_event(struct vcpu *vcpu)
 {
+	bool blocked = vcpu->guest_debug.control & KVM_GUESTDBG_BLOCKIRQ;
 	bool interrupt_waits;
 
-	if (vcpu->event.type == EVENT_NONE)
+	if (vcpu->event.type == EVENT_NONE && !blocked)
 		choose_event(vcpu);
 	if (vcpu->event.type != EVENT_NONE)
 		backend.inject(vcpu);
 	interrupt_waits = irq_wants_window(vcpu) || wants_window(vcpu);
-	backend.set_windows(vcpu, interrupt_waits, vcpu->nmi_pending);
+	backend.set_windows(vcpu, interrupt_waits && !blocked, vcpu->nmi_pending && !blocked);
 	if (vcpu->virtual_delivery)
 		irq_update_status(vcpu);
 	else if (vcpu->tpr_shadow)
@@ -224,6 +226,8 @@ static enum next answer_requests(struct vcpu *vcpu)
 		vcpu->run->eoi.vector = irq_ended(vcpu);
 		return NEXT_USER;
 	}
+	if (vcpu_take_request(vcpu, REQ_DEBUG))
+		return guest_debug_stepped(vcpu);
 	if (READ_ONCE(vcpu->requests) & REQS_SLOW)
 		return NEXT_SLOW;
 	if (vcpu_take_request(vcpu, REQ_KICK))
@@ -324,7 +328,8 @@ static enum next vcpu_slice(struct vcpu *vcpu, bool *slow)
 /* Something that ends a halt is there. */
 static bool vcpu_wakes(struct vcpu *vcpu)
 {
-	unsigned long always = BIT(REQ_TIMER) | BIT(REQ_INIT_SIPI) | BIT(REQ_DEAD) | BIT(REQ_TRIPLE_FAULT);
+	unsigned long always =
+		BIT(REQ_TIMER) | BIT(REQ_INIT_SIPI) | BIT(REQ_DEAD) | BIT(REQ_TRIPLE_FAULT) | BIT(REQ_DEBUG);
 
 	if (READ_ONCE(vcpu->requests) & always)
 		return true;
@@ -465,6 +470,8 @@ int vcpu_run(struct vcpu *vcpu)
 		sigprocmask(SIG_SETMASK, &vcpu->sigset, &saved);
 	if (unlikely(vcpu->run->kvm_valid_regs | vcpu->run->kvm_dirty_regs))
 		next = state_sync_in(vcpu) ?: NEXT_ENTER;
+	if (unlikely(vcpu->guest_debug.control))
+		guest_debug_begin(vcpu);
 	if (!vcpu->lapic)
 		irq_set_cr8(vcpu, vcpu->run->cr8);
 	/* The client may have asked for the interrupt window since, or no longer. */

@@ -10,6 +10,7 @@
 #include "backend.h"
 #include "cpu/cpuid.h"
 #include "cpu/fpu.h"
+#include "cpu/guest_debug.h"
 #include "cpu/mce.h"
 #include "cpu/msr.h"
 #include "cpu/state.h"
@@ -69,6 +70,11 @@ static long vcpu_ioctl_set_regs(void *object, void *arg)
 {
 	state_set_regs(object, arg);
 	return 0;
+}
+
+static long vcpu_ioctl_set_guest_debug(void *object, void *arg)
+{
+	return guest_debug_set(object, arg);
 }
 
 static long vcpu_ioctl_get_xcrs(void *object, void *arg)

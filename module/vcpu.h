@@ -61,6 +61,7 @@ enum vcpu_request {
 	REQ_CLOCK,	     /* the guest's kvmclock page is to be written anew */
 	REQ_PV_EOI,	     /* the guest may have ended its interrupt in memory */
 	REQ_TSC_CATCH_UP,    /* at each entry: see tsc_catch_up() */
+	REQ_DEBUG,	     /* an instruction executed by software ended a step of the client's debugger */
 	REQ_INTERCEPTS,	     /* what the guest may do without an exit changed */
 };
 
@@ -194,6 +195,10 @@ struct vcpu {
 	struct kvm_dtable gdt, idt;
 	u64 pdptrs[4];
 	u64 dr[4], dr6, dr7;
+	struct {
+		u32 control; /* KVM_GUESTDBG_* */
+		u64 dr[4], dr7;
+	} guest_debug; /* see cpu/guest_debug.h */
 	struct msr_state msr;
 	u64 mcg_ctl, mce[MCE_MAX_BANKS][4]; /* see cpu/mce.h */
 	struct paravirt pv;

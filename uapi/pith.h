@@ -79,6 +79,7 @@
 	ROW(KVM_SET_XCRS, set_xcrs, STRUCT, "the reverse")                                            \
 	ROW(KVM_GET_DEBUGREGS, get_debugregs, STRUCT, "DR0 to DR3, DR6, DR7")                         \
 	ROW(KVM_SET_DEBUGREGS, set_debugregs, STRUCT, "the reverse")                                  \
+	ROW(KVM_SET_GUEST_DEBUG, set_guest_debug, STRUCT, "breakpoints and steps of the client's")    \
 	ROW(KVM_GET_MSRS, get_msrs, RAW, "model-specific registers, by a list")                       \
 	ROW(KVM_SET_MSRS, set_msrs, RAW, "the reverse; returns how many were set")                    \
 	ROW(KVM_SET_CPUID2, set_cpuid2, RAW, "what CPUID answers")                                    \

@@ -11,6 +11,7 @@
 #include "../vm.h"
 #include "control.h"
 #include "cpuid.h"
+#include "guest_debug.h"
 
 #define CR0_DEFINED                                                                                              \
 	(X86_CR0_PE | X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_ET | X86_CR0_NE | X86_CR0_WP | X86_CR0_AM | \
@@ -265,7 +266,7 @@ int debug_register_access(struct vcpu *vcpu, unsigned int dr, u64 *value, bool r
 	*exception = (struct exception){ .vector = VECTOR_GP, .has_error = true };
 	if (vcpu_cpl(vcpu))
 		return 1;
-	if (vcpu->dr7 & DR7_GD) {
+	if (guest_debug_dr7(vcpu) & DR7_GD) {
 		*exception = (struct exception){ .vector = VECTOR_DB, .payload = DR6_BD };
 		return 1;
 	}

@@ -136,6 +136,8 @@ void state_get_regs(struct vcpu *vcpu, struct kvm_regs *regs)
 		abi[i] = vcpu->regs.gpr[abi_order[i]];
 	regs->rip = vcpu->regs.rip;
 	regs->rflags = vcpu->regs.rflags;
+	if (vcpu->guest_debug.control & KVM_GUESTDBG_SINGLESTEP)
+		regs->rflags &= ~RFLAGS_TF;
 }
 
 void state_set_regs(struct vcpu *vcpu, const struct kvm_regs *regs)

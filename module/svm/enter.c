@@ -6,6 +6,7 @@
 #include <asm/nospec-branch.h>
 
 #include "../cpu/control.h"
+#include "../cpu/guest_debug.h"
 #include "svm.h"
 
 /* -- ASIDs and the TLB ------------------------------------------------------------------------------------------- */
@@ -44,12 +45,14 @@ static bool has_breakpoints(struct vcpu *vcpu)
 	return to_vmcb(vcpu)->save.dr7 & DR7_ENABLED;
 }
 
-static void load_breakpoints(struct vcpu *vcpu)
+void svm_load_breakpoints(struct vcpu *vcpu)
 {
-	set_debugreg(vcpu->dr[0], 0);
-	set_debugreg(vcpu->dr[1], 1);
-	set_debugreg(vcpu->dr[2], 2);
-	set_debugreg(vcpu->dr[3], 3);
+	const u64 *dr = guest_debug_dr(vcpu);
+
+	set_debugreg(dr[0], 0);
+	set_debugreg(dr[1], 1);
+	set_debugreg(dr[2], 2);
+	set_debugreg(dr[3], 3);
 }
 
 /* A value that the guest wrote since the last entry is not in the register yet: an older one is. */
@@ -89,7 +92,7 @@ void svm_slice_begin(struct vcpu *vcpu)
 		wrmsrl(MSR_TSC_AUX, vcpu->msr.tsc_aux);
 	load_tsc_ratio(vcpu, cpu);
 	if (has_breakpoints(vcpu))
-		load_breakpoints(vcpu);
+		svm_load_breakpoints(vcpu);
 }
 
 void svm_slice_end(struct vcpu *vcpu)

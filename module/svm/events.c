@@ -15,6 +15,7 @@ static const u32 event_types[] = {
 	[EVENT_INTERRUPT] = SVM_EVTINJ_TYPE_INTR,
 	[EVENT_NMI] = SVM_EVTINJ_TYPE_NMI,
 	[EVENT_EXCEPTION] = SVM_EVTINJ_TYPE_EXEPT,
+	[EVENT_SOFT_EXCEPTION] = SVM_EVTINJ_TYPE_EXEPT,
 };
 
 /* Part of the state that a client may have changed as well: the write before the next entry brings both in. */
@@ -30,6 +31,7 @@ void svm_inject(struct vcpu *vcpu)
 {
 	struct vmcb_control_area *control = &to_vmcb(vcpu)->control;
 	const struct event *event = &vcpu->event;
+	struct svm *svm = to_svm(vcpu);
 
 	control->event_inj = event->vector | event_types[event->type] | SVM_EVTINJ_VALID;
 	if (event->has_error) {
@@ -38,16 +40,23 @@ void svm_inject(struct vcpu *vcpu)
 	}
 	if (event->type == EVENT_NMI)
 		block_nmis(vcpu, true);
+	/* The CPU pushes RIP as it finds it, where INT3 pushes that of the next instruction. */
+	if (event->type == EVENT_SOFT_EXCEPTION) {
+		svm->soft_exit = vcpu->stat.exits + 1;
+		svm->soft_len = event->insn_len;
+		vcpu_set_rip(vcpu, vcpu_rip(vcpu) + event->insn_len);
+	}
 	vcpu->event.type = EVENT_NONE;
 }
 
 /*
  * An event whose delivery the exit cut off comes back into the slot. Software interrupts and INT3, INTO do not: RIP is
- * still at their instruction, which the guest executes again.
+ * still at their instruction, which the guest executes again; but not if we injected them.
  */
 void svm_requeue(struct vcpu *vcpu)
 {
 	struct vmcb_control_area *control = &to_vmcb(vcpu)->control;
+	struct svm *svm = to_svm(vcpu);
 	u32 info = control->exit_int_info;
 	struct event event = { .vector = info & SVM_EXITINTINFO_VEC_MASK, .reinjected = true };
 
@@ -62,9 +71,14 @@ void svm_requeue(struct vcpu *vcpu)
 		block_nmis(vcpu, false);
 		break;
 	case SVM_EXITINTINFO_TYPE_EXEPT:
-		if (event.vector == VECTOR_BP || event.vector == VECTOR_OF)
-			return;
 		event.type = EVENT_EXCEPTION;
+		if (event.vector == VECTOR_BP || event.vector == VECTOR_OF) {
+			if (vcpu->stat.exits != svm->soft_exit)
+				return;
+			event.type = EVENT_SOFT_EXCEPTION;
+			event.insn_len = svm->soft_len;
+			vcpu_set_rip(vcpu, vcpu_rip(vcpu) - svm->soft_len);
+		}
 		event.has_error = info & SVM_EXITINTINFO_VALID_ERR;
 		event.error = control->exit_int_info_err;
 		break;

@@ -4,6 +4,7 @@
  * Codes".
  */
 #include "../cpu/control.h"
+#include "../cpu/guest_debug.h"
 #include "../emulate.h"
 #include "../exit.h"
 #include "svm.h"
@@ -68,7 +69,7 @@ static enum next exit_nested_fault(struct vcpu *vcpu)
 /* The CPU has set DR6; a trap of our own step is ours alone. */
 static enum next exit_debug(struct vcpu *vcpu)
 {
-	static const struct exception debug = { .vector = VECTOR_DB };
+	struct exception debug = { .vector = VECTOR_DB };
 	struct svm *svm = to_svm(vcpu);
 
 	if (svm->own_step && (svm->vmcb->save.dr6 & DR6_BS)) {
@@ -78,7 +79,19 @@ static enum next exit_debug(struct vcpu *vcpu)
 		if (!(svm->vmcb->save.dr6 & ~DR6_FIXED))
 			return NEXT_ENTER;
 	}
+	/* The guest's own DR6 waits in struct vcpu, and comes back with the next entry. */
+	if (guest_debug_takes_db(vcpu)) {
+		debug.payload = svm->vmcb->save.dr6 & ~DR6_FIXED;
+		vcpu->changed |= STATE_DR;
+	}
 	return exit_exception(vcpu, &debug);
+}
+
+static enum next exit_breakpoint(struct vcpu *vcpu)
+{
+	static const struct exception breakpoint = { .vector = VECTOR_BP };
+
+	return exit_exception(vcpu, &breakpoint);
 }
 
 static enum next exit_alignment(struct vcpu *vcpu)
@@ -110,6 +123,7 @@ static enum next (*const handlers[])(struct vcpu *vcpu) = {
 	[SVM_EXIT_READ_DR0... SVM_EXIT_READ_DR7] = exit_decode_cr_dr,
 	[SVM_EXIT_WRITE_DR0... SVM_EXIT_WRITE_DR7] = exit_decode_cr_dr,
 	[EXCEPTION(VECTOR_DB)] = exit_debug,
+	[EXCEPTION(VECTOR_BP)] = exit_breakpoint,
 	[EXCEPTION(VECTOR_UD)] = exit_invalid_opcode,
 	[EXCEPTION(VECTOR_AC)] = exit_alignment,
 	[EXCEPTION(VECTOR_MC)] = exit_nothing,

@@ -10,6 +10,7 @@
 #include <asm/processor-flags.h>
 
 #include "../cpu/control.h"
+#include "../cpu/guest_debug.h"
 #include "svm.h"
 
 /* VMCB segment attributes: the descriptor's bits 55:52 and 47:40, packed. APM volume 2, "Segment State in the VMCB". */
@@ -186,10 +187,9 @@ void svm_read_state(struct vcpu *vcpu, u32 missing)
 		vcpu->gdt = (struct kvm_dtable){ .base = save->gdtr.base, .limit = save->gdtr.limit };
 		vcpu->idt = (struct kvm_dtable){ .base = save->idtr.base, .limit = save->idtr.limit };
 	}
-	if (missing & STATE_DR) {
+	/* DR7 is written by intercepted instructions only. */
+	if ((missing & STATE_DR) && !guest_debug_takes_db(vcpu))
 		vcpu->dr6 = save->dr6;
-		vcpu->dr7 = save->dr7;
-	}
 	if (missing & STATE_SYSENTER) {
 		vcpu->msr.sysenter_cs = save->sysenter_cs;
 		vcpu->msr.sysenter_esp = save->sysenter_esp;
@@ -269,14 +269,10 @@ static void write_debug(struct vcpu *vcpu)
 	struct vmcb_save_area *save = &to_vmcb(vcpu)->save;
 	bool were_on = save->dr7 & DR7_ENABLED;
 
-	save->dr6 = vcpu->dr6;
-	save->dr7 = vcpu->dr7;
-	if (were_on || (vcpu->dr7 & DR7_ENABLED)) {
-		set_debugreg(vcpu->dr[0], 0);
-		set_debugreg(vcpu->dr[1], 1);
-		set_debugreg(vcpu->dr[2], 2);
-		set_debugreg(vcpu->dr[3], 3);
-	}
+	save->dr6 = guest_debug_takes_db(vcpu) ? DR6_FIXED : vcpu->dr6;
+	save->dr7 = guest_debug_dr7(vcpu);
+	if (were_on || (save->dr7 & DR7_ENABLED))
+		svm_load_breakpoints(vcpu);
 }
 
 /* Called right before an entry, in a slice. */

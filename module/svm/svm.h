@@ -29,6 +29,8 @@
  * @own_step: a single-step #DB is due to that, not to the guest
  * @iret_pending: the step is over the IRET that unblocks NMIs
  * @nmi_blocked: an NMI handler runs
+ * @soft_exit: the exit, as vcpu->stat counts them, that ends the entry into which the last INT3 was injected
+ * @soft_len: the length of that INT3
  */
 struct svm {
 	struct vmcb *vmcb;
@@ -39,6 +41,8 @@ struct svm {
 	u64 step_rip;
 	bool nmi_blocked;
 	struct vmcb_seg seen[NR_SEGMENTS]; /* as they were when struct vcpu got them */
+	u64 soft_exit;
+	u8 soft_len;
 };
 
 /* What each CPU has. */
@@ -83,6 +87,7 @@ void svm_choose_msr_map(struct vcpu *vcpu);
 /* enter.c */
 void svm_slice_begin(struct vcpu *vcpu);
 void svm_slice_end(struct vcpu *vcpu);
+void svm_load_breakpoints(struct vcpu *vcpu);
 void svm_enter(struct vcpu *vcpu);
 void svm_flush_tlb(struct vcpu *vcpu, bool second_stage);
 

@@ -221,6 +221,12 @@ static bool has_spec_ctrl(const struct vcpu *vcpu)
 	(X86_CR4_PVI | X86_CR4_TSD | X86_CR4_DE | X86_CR4_PCE | X86_CR4_PGE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | \
 	 X86_CR4_FSGSBASE)
 
+/* A debugger's breakpoints are INT3, too. */
+static u32 intercepted_exceptions(const struct vcpu *vcpu)
+{
+	return INTERCEPTED_EXCEPTIONS | (vcpu->guest_debug.control & KVM_GUESTDBG_USE_SW_BP ? BIT(VECTOR_BP) : 0);
+}
+
 static unsigned long *msr_bitmap(const struct vcpu *vcpu, u32 secondary)
 {
 	if (rcu_access_pointer(vcpu->vm->msr_filter))
@@ -240,6 +246,7 @@ void vmx_set_intercepts(struct vcpu *vcpu)
 	vmx->cr4_owned = HARMLESS_CR4 & ~vcpu->cr4_reserved;
 	vmcs_get(vmx);
 	vmcs_write32(SECONDARY_VM_EXEC_CONTROL, secondary);
+	vmcs_write32(EXCEPTION_BITMAP, intercepted_exceptions(vcpu));
 	vmcs_write64(MSR_BITMAP, __pa(msr_bitmap(vcpu, secondary)));
 	vmcs_write_natural(CR4_GUEST_HOST_MASK, ~vmx->cr4_owned);
 	vmcs_put();

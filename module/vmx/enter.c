@@ -13,8 +13,6 @@
 /* What a guest cannot change without an exit that tells of it. CR2 is saved by each exit. */
 #define KNOWN_AFTER_EXIT (STATE_EFER | STATE_DR | STATE_PAT | STATE_CR2 | STATE_TSC)
 
-#define DR7_ENABLES 0xff
-
 /* As seldom as it may be: when code of the host's ran since the last time that is not known to touch no secret. */
 static __always_inline void flush_l1d(struct vmx_vcpu *vmx)
 {
@@ -49,7 +47,7 @@ static __always_inline void before_entry(struct vcpu *vcpu, struct vmx_vcpu *vmx
 	if (unlikely(changed & ~(u32)STATE_RIP))
 		vmx_write_state(vcpu, changed & ~(u32)STATE_RIP);
 	write_host_cr4(&vmx->host);
-	if (unlikely((vcpu->dr7 & DR7_ENABLES) && !vmx->breakpoints_loaded))
+	if (unlikely(vmx->wants_breakpoints && !vmx->breakpoints_loaded))
 		vmx_load_breakpoints(vmx);
 	if (vcpu->cr2 != native_read_cr2())
 		native_write_cr2(vcpu->cr2);

@@ -6,6 +6,7 @@
 #include <linux/nospec.h>
 
 #include "vmx.h"
+#include "../cpu/guest_debug.h"
 #include "../emulate.h"
 #include "../exit.h"
 #include "../irq/irqchip.h"
@@ -64,7 +65,8 @@ static enum next exit_debug_exception(struct vcpu *vcpu, const struct vmx_exit *
 
 	if ((exit->interruption & INTR_INFO_INTR_TYPE_MASK) == INTR_TYPE_PRIV_SW_EXCEPTION)
 		vcpu_set_rip(vcpu, vcpu_rip(vcpu) + exit->length);
-	vmx_set_pending_single_step(vcpu);
+	if (!guest_debug_takes_db(vcpu))
+		vmx_set_pending_single_step(vcpu);
 	return exit_exception(vcpu, &exception);
 }
 

@@ -10,6 +10,8 @@
 #include <asm/processor-flags.h>
 
 #include "vmx.h"
+#include "../cpu/control.h"
+#include "../cpu/guest_debug.h"
 #include "../cpu/regs.h"
 
 #define CR0_OWNED X86_CR0_TS
@@ -123,11 +125,12 @@ static void tables_to_vmcs(struct vcpu *vcpu)
 void vmx_load_breakpoints(struct vmx_vcpu *vmx)
 {
 	const struct vcpu *vcpu = vmx->vcpu;
+	const u64 *dr = guest_debug_dr(vcpu);
 
-	set_debugreg(vcpu->dr[0], 0);
-	set_debugreg(vcpu->dr[1], 1);
-	set_debugreg(vcpu->dr[2], 2);
-	set_debugreg(vcpu->dr[3], 3);
+	set_debugreg(dr[0], 0);
+	set_debugreg(dr[1], 1);
+	set_debugreg(dr[2], 2);
+	set_debugreg(dr[3], 3);
 	set_debugreg(vcpu->dr6, 6);
 	vmx->breakpoints_loaded = true;
 }
@@ -136,7 +139,8 @@ static void dr_to_vmcs(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
 
-	vmcs_write_natural(GUEST_DR7, vcpu->dr7);
+	vmx->wants_breakpoints = guest_debug_dr7(vcpu) & DR7_ENABLED;
+	vmcs_write_natural(GUEST_DR7, guest_debug_dr7(vcpu));
 	if (vmx->breakpoints_loaded)
 		vmx_load_breakpoints(vmx);
 }

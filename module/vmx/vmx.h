@@ -55,6 +55,7 @@ struct vmx_vcpu {
 	u32 primary, entry_controls; /* as the VMCS has them */
 	u32 primary_always;	     /* but for window exiting */
 	bool launched;
+	bool wants_breakpoints;	 /* DR7 enables one */
 	bool breakpoints_loaded; /* DR0-DR3 and DR6 are the guest's */
 	bool fresh_slice;
 
