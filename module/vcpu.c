@@ -311,6 +311,18 @@ static long vcpu_ioctl_set_device_attr(void *object, void *arg)
 	return 0;
 }
 
+/*
+ * Accesses of a guest's to its TPR are not reported (KVM_CAP_VAPIC), so a client has no use for a page with a copy of it. But
+ * it may say that there is none: QEMU does at each reset.
+ */
+static long vcpu_ioctl_set_vapic_addr(void *object, void *arg)
+{
+	const struct kvm_vapic_addr *vapic = arg;
+	const struct vcpu *vcpu = object;
+
+	return !vcpu->lapic || vapic->vapic_addr ? -EINVAL : 0;
+}
+
 static long vcpu_ioctl_setup_mce(void *object, void *arg)
 {
 	return mce_set_cap(object, *(u64 *)arg);
