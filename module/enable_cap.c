@@ -27,15 +27,46 @@ static int platform_info(struct vm *vm, const u64 args[4])
 	return 0;
 }
 
+/* What a guest that has its CPUs to itself may execute: it waits on them as it likes. */
+static int disable_exits(struct vm *vm, const u64 args[4])
+{
+	if (args[0] & ~extension_disable_exits())
+		return -EINVAL;
+	vm->disabled_exits |= args[0];
+	vm_request_all(vm, REQ_INTERCEPTS);
+	return 0;
+}
+
+static int triple_fault_event(struct vm *vm, const u64 args[4])
+{
+	vm->triple_fault_event = args[0];
+	return 0;
+}
+
+static int exit_on_emulation_failure(struct vm *vm, const u64 args[4])
+{
+	if (args[0] & ~1ull)
+		return -EINVAL;
+	vm->exit_on_emulation_failure = args[0];
+	return 0;
+}
+
 /* @enable: vm->lock is held; returns 0 or an errno, KVM's. */
 static const struct {
 	u32 cap;
 	int (*enable)(struct vm *vm, const u64 args[4]);
 } capabilities[] = {
-	{ KVM_CAP_SPLIT_IRQCHIP, irqchip_create_split }, { KVM_CAP_X2APIC_API, irq_x2apic_api },
-	{ KVM_CAP_MAX_VCPU_ID, vm_limit_vcpu_ids },	 { KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, memory_manual_protect },
-	{ KVM_CAP_X86_USER_SPACE_MSR, msr_user_space },	 { KVM_CAP_DISABLE_QUIRKS2, disable_quirks },
-	{ KVM_CAP_MSR_PLATFORM_INFO, platform_info },	 { KVM_CAP_HALT_POLL, halt_poll_set_limit },
+	{ KVM_CAP_SPLIT_IRQCHIP, irqchip_create_split },
+	{ KVM_CAP_X2APIC_API, irq_x2apic_api },
+	{ KVM_CAP_MAX_VCPU_ID, vm_limit_vcpu_ids },
+	{ KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, memory_manual_protect },
+	{ KVM_CAP_X86_USER_SPACE_MSR, msr_user_space },
+	{ KVM_CAP_DISABLE_QUIRKS2, disable_quirks },
+	{ KVM_CAP_MSR_PLATFORM_INFO, platform_info },
+	{ KVM_CAP_HALT_POLL, halt_poll_set_limit },
+	{ KVM_CAP_X86_DISABLE_EXITS, disable_exits },
+	{ KVM_CAP_X86_TRIPLE_FAULT_EVENT, triple_fault_event },
+	{ KVM_CAP_EXIT_ON_EMULATION_FAILURE, exit_on_emulation_failure },
 };
 
 int vm_enable_cap(struct vm *vm, const struct kvm_enable_cap *cap)

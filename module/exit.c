@@ -476,6 +476,9 @@ enum next exit_emulation_failure(struct vcpu *vcpu, const u8 *bytes, unsigned in
 
 	if (vcpu->in_slice)
 		return NEXT_SLOW;
+	/* A program's fault alone, unless the client wants to see it. */
+	if (len && vcpu_cpl(vcpu) && !vcpu->vm->exit_on_emulation_failure)
+		return exit_undefined(vcpu);
 	memset(&run->emulation_failure, 0, sizeof(run->emulation_failure));
 	run->exit_reason = KVM_EXIT_INTERNAL_ERROR;
 	run->emulation_failure.suberror = KVM_INTERNAL_ERROR_EMULATION;

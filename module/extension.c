@@ -4,6 +4,8 @@
 #include <linux/kernel.h>
 #include <linux/kvm.h>
 
+#include <asm/cpufeature.h>
+
 #include "backend.h"
 #include "cpu/guest_debug.h"
 #include "extension.h"
@@ -72,6 +74,8 @@ static const struct {
 	{ KVM_CAP_XSAVE2, sizeof(struct kvm_xsave) },
 	{ KVM_CAP_SREGS2, 1 },
 	{ KVM_CAP_DISABLE_QUIRKS2, VM_QUIRKS },
+	{ KVM_CAP_X86_TRIPLE_FAULT_EVENT, 1 },
+	{ KVM_CAP_EXIT_ON_EMULATION_FAILURE, 1 },
 	{ KVM_CAP_MSR_PLATFORM_INFO, 1 },
 	{ KVM_CAP_X86_USER_SPACE_MSR, 1 },
 	{ KVM_CAP_X86_MSR_FILTER, 1 },
@@ -79,6 +83,16 @@ static const struct {
 	{ KVM_CAP_GET_MSR_FEATURES, 1 },
 	{ KVM_CAP_INTERNAL_ERROR_DATA, 1 },
 };
+
+/* MWAIT only where the CPU does not forget what MONITOR watches, and its timer does not sleep with it. */
+u64 extension_disable_exits(void)
+{
+	u64 exits = KVM_X86_DISABLE_EXITS_HLT | KVM_X86_DISABLE_EXITS_PAUSE;
+
+	if (boot_cpu_has(X86_FEATURE_MWAIT) && !boot_cpu_has_bug(X86_BUG_MONITOR) && boot_cpu_has(X86_FEATURE_ARAT))
+		exits |= KVM_X86_DISABLE_EXITS_MWAIT;
+	return exits;
+}
 
 int extension_value(unsigned long extension)
 {
@@ -89,6 +103,8 @@ int extension_value(unsigned long extension)
 	/* What is recommended: more vCPUs than CPUs wait for each other. */
 	if (extension == KVM_CAP_NR_VCPUS)
 		return min_t(unsigned int, num_online_cpus(), VM_MAX_VCPUS);
+	if (extension == KVM_CAP_X86_DISABLE_EXITS)
+		return extension_disable_exits();
 	for (i = 0; i < ARRAY_SIZE(extensions); i++)
 		if (extensions[i].extension == extension)
 			return extensions[i].value;

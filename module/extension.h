@@ -2,8 +2,13 @@
 #ifndef PITH_EXTENSION_H
 #define PITH_EXTENSION_H
 
+#include <linux/types.h>
+
 /** extension_value - KVM_CHECK_EXTENSION: 0 for what is not there; else 1, or how much of it there is */
 int extension_value(unsigned long extension);
+
+/** extension_disable_exits - what KVM_CAP_X86_DISABLE_EXITS takes: KVM_X86_DISABLE_EXITS_* */
+u64 extension_disable_exits(void);
 
 struct vm;
 struct vcpu;

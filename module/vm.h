@@ -53,6 +53,9 @@ struct vm {
 
 	bool no_platform_info; /* MSR_PLATFORM_INFO is not for guests to read */
 	u64 disabled_quirks;   /* KVM_X86_QUIRK_* */
+	u64 disabled_exits;    /* KVM_X86_DISABLE_EXITS_*: the guest executes it itself */
+	bool triple_fault_event;
+	bool exit_on_emulation_failure;
 
 	bool bugged; /* an invariant broke: every ioctl answers -EIO */
 	struct vm_clock clock;

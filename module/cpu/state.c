@@ -389,13 +389,19 @@ void state_get_events(struct vcpu *vcpu, struct kvm_vcpu_events *events)
 	events->nmi.masked = !!(vcpu->shadow & SHADOW_NMI);
 	events->sipi_vector = vcpu->sipi_vector;
 	events->flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
+	if (vcpu->vm->triple_fault_event) {
+		events->triple_fault.pending = test_bit(REQ_TRIPLE_FAULT, &vcpu->requests);
+		events->flags |= KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
+	}
 }
 
 #define EVENTS_FLAGS (KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SIPI_VECTOR | KVM_VCPUEVENT_VALID_SHADOW)
 
-static bool events_valid(const struct kvm_vcpu_events *events)
+static bool events_valid(const struct vcpu *vcpu, const struct kvm_vcpu_events *events)
 {
-	if (events->flags & ~EVENTS_FLAGS)
+	u32 flags = EVENTS_FLAGS | (vcpu->vm->triple_fault_event ? KVM_VCPUEVENT_VALID_TRIPLE_FAULT : 0);
+
+	if (events->flags & ~flags)
 		return false;
 	/* Vector 2 is the NMI's, which has fields of its own. */
 	return !events->exception.injected || (events->exception.nr <= 31 && events->exception.nr != VECTOR_NMI);
@@ -403,7 +409,7 @@ static bool events_valid(const struct kvm_vcpu_events *events)
 
 int state_set_events(struct vcpu *vcpu, const struct kvm_vcpu_events *events)
 {
-	if (!events_valid(events))
+	if (!events_valid(vcpu, events))
 		return -EINVAL;
 	vcpu_touch(vcpu, STATE_SHADOW);
 	vcpu->event.type = EVENT_NONE;
@@ -431,6 +437,8 @@ int state_set_events(struct vcpu *vcpu, const struct kvm_vcpu_events *events)
 		vcpu->nmi_pending = min_t(u8, events->nmi.pending, 2);
 	if (events->flags & KVM_VCPUEVENT_VALID_SIPI_VECTOR)
 		vcpu->sipi_vector = events->sipi_vector;
+	if (events->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT)
+		assign_bit(REQ_TRIPLE_FAULT, &vcpu->requests, events->triple_fault.pending);
 	vcpu_request(vcpu, REQ_EVENT);
 	return 0;
 }

@@ -196,13 +196,6 @@ static void svm_vcpu_destroy(struct vcpu *vcpu)
 	kfree(svm);
 }
 
-static void svm_set_intercepts(struct vcpu *vcpu)
-{
-	svm_choose_msr_map(vcpu);
-	svm_set_intercept(to_vmcb(vcpu), INTERCEPT_EXCEPTION_OFFSET + VECTOR_BP,
-			  vcpu->guest_debug.control & KVM_GUESTDBG_USE_SW_BP);
-}
-
 const struct backend svm_backend = {
 	.name = "AMD SVM",
 	.hypercall = { 0x0f, 0x01, 0xd9 },

@@ -82,7 +82,7 @@ static inline void svm_set_intercept(struct vmcb *vmcb, unsigned int bit, bool o
 int svm_maps_create(void);
 void svm_maps_destroy(void);
 void svm_vmcb_init(struct vcpu *vcpu);
-void svm_choose_msr_map(struct vcpu *vcpu);
+void svm_set_intercepts(struct vcpu *vcpu);
 
 /* enter.c */
 void svm_slice_begin(struct vcpu *vcpu);

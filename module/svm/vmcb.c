@@ -73,7 +73,7 @@ void svm_maps_destroy(void)
 }
 
 /* A client's filter wants to see every access: see cpu/msr_filter.c. */
-void svm_choose_msr_map(struct vcpu *vcpu)
+static void choose_msr_map(struct vcpu *vcpu)
 {
 	void *map = rcu_access_pointer(vcpu->vm->msr_filter) ? closed_msr_map : msr_map;
 
@@ -118,7 +118,6 @@ static const u8 intercepts[] = {
 	INTERCEPT_CPUID,
 	INTERCEPT_RSM,
 	INTERCEPT_INVD,
-	INTERCEPT_HLT,
 	INTERCEPT_INVLPGA,
 	INTERCEPT_IOIO_PROT,
 	INTERCEPT_MSR_PROT,
@@ -131,8 +130,6 @@ static const u8 intercepts[] = {
 	INTERCEPT_CLGI,
 	INTERCEPT_SKINIT,
 	INTERCEPT_WBINVD,
-	INTERCEPT_MONITOR,
-	INTERCEPT_MWAIT,
 	INTERCEPT_XSETBV,
 	INTERCEPT_RDPRU,
 };
@@ -144,15 +141,30 @@ static const u8 intercepts[] = {
 #define PAUSE_COUNT 3000
 #define PAUSE_THRESHOLD 128
 
-/* Without the filter every PAUSE would exit, which costs more than it gains. */
 static void filter_pauses(struct vmcb *vmcb)
 {
 	if (!(svm_features & SVM_FEATURE_PAUSE_FILTER))
 		return;
-	svm_set_intercept(vmcb, INTERCEPT_PAUSE, true);
 	vmcb->control.pause_filter_count = PAUSE_COUNT;
 	if (svm_features & SVM_FEATURE_PAUSE_FILTER_THRESHOLD)
 		vmcb->control.pause_filter_thresh = PAUSE_THRESHOLD;
+}
+
+/* What the guest may execute without an exit follows what the client wants to see. */
+void svm_set_intercepts(struct vcpu *vcpu)
+{
+	struct vmcb *vmcb = to_vmcb(vcpu);
+	u64 disabled = READ_ONCE(vcpu->vm->disabled_exits);
+	bool mwait = !(disabled & KVM_X86_DISABLE_EXITS_MWAIT), pause = !(disabled & KVM_X86_DISABLE_EXITS_PAUSE);
+
+	choose_msr_map(vcpu);
+	svm_set_intercept(vmcb, INTERCEPT_EXCEPTION_OFFSET + VECTOR_BP,
+			  vcpu->guest_debug.control & KVM_GUESTDBG_USE_SW_BP);
+	svm_set_intercept(vmcb, INTERCEPT_HLT, !(disabled & KVM_X86_DISABLE_EXITS_HLT));
+	svm_set_intercept(vmcb, INTERCEPT_MONITOR, mwait);
+	svm_set_intercept(vmcb, INTERCEPT_MWAIT, mwait);
+	/* Without the filter every PAUSE would exit, which costs more than it gains. */
+	svm_set_intercept(vmcb, INTERCEPT_PAUSE, pause && (svm_features & SVM_FEATURE_PAUSE_FILTER));
 }
 
 /* Sets up what never changes; the guest's registers come by svm_write_state(). */
@@ -165,7 +177,7 @@ void svm_vmcb_init(struct vcpu *vcpu)
 		svm_set_intercept(to_vmcb(vcpu), intercepts[i], true);
 	filter_pauses(to_vmcb(vcpu));
 	control->iopm_base_pa = __pa(io_map);
-	svm_choose_msr_map(vcpu);
+	svm_set_intercepts(vcpu);
 	/* Physical interrupts obey the host's RFLAGS.IF, and the guest's TPR is the local APIC's business. */
 	control->int_ctl = V_INTR_MASKING_MASK;
 	control->nested_ctl = SVM_NESTED_CTL_NP_ENABLE;

@@ -204,6 +204,8 @@ static u32 secondary_controls(const struct vcpu *vcpu)
 		controls &= ~SECONDARY_EXEC_ENABLE_RDTSCP;
 	if (!guest_has(vcpu, 7, ebx, X86_FEATURE_INVPCID) || !guest_has(vcpu, 1, ecx, X86_FEATURE_PCID))
 		controls &= ~SECONDARY_EXEC_ENABLE_INVPCID;
+	if (READ_ONCE(vcpu->vm->disabled_exits) & KVM_X86_DISABLE_EXITS_PAUSE)
+		controls &= ~SECONDARY_EXEC_PAUSE_LOOP_EXITING;
 	return controls & ~apicv_controls_off(vcpu);
 }
 
@@ -235,7 +237,24 @@ static unsigned long *msr_bitmap(const struct vcpu *vcpu, u32 secondary)
 			   (secondary & SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE ? BITMAP_X2APIC : 0)];
 }
 
-/** vmx_set_intercepts - what the guest may execute without an exit follows its CPUID and the client's MSR filter */
+#define WAITS (CPU_BASED_HLT_EXITING | CPU_BASED_MWAIT_EXITING | CPU_BASED_MONITOR_EXITING)
+
+/* A window that is open stays open. */
+static void write_primary(struct vcpu *vcpu, struct vmx_vcpu *vmx)
+{
+	u64 disabled = READ_ONCE(vcpu->vm->disabled_exits);
+	u32 waits = WAITS;
+
+	if (disabled & KVM_X86_DISABLE_EXITS_HLT)
+		waits &= ~CPU_BASED_HLT_EXITING;
+	if (disabled & KVM_X86_DISABLE_EXITS_MWAIT)
+		waits &= ~(CPU_BASED_MWAIT_EXITING | CPU_BASED_MONITOR_EXITING);
+	vmx->primary_always = (vmx->primary_always & ~WAITS) | waits;
+	vmx->primary = (vmx->primary & ~WAITS) | waits;
+	vmcs_write32(CPU_BASED_VM_EXEC_CONTROL, vmx->primary);
+}
+
+/** vmx_set_intercepts - what the guest may execute without an exit follows its CPUID and what the client wants to see */
 void vmx_set_intercepts(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
@@ -246,6 +265,7 @@ void vmx_set_intercepts(struct vcpu *vcpu)
 	vmx->cr4_owned = HARMLESS_CR4 & ~vcpu->cr4_reserved;
 	vmcs_get(vmx);
 	vmcs_write32(SECONDARY_VM_EXEC_CONTROL, secondary);
+	write_primary(vcpu, vmx);
 	vmcs_write32(EXCEPTION_BITMAP, intercepted_exceptions(vcpu));
 	vmcs_write64(MSR_BITMAP, __pa(msr_bitmap(vcpu, secondary)));
 	vmcs_write_natural(CR4_GUEST_HOST_MASK, ~vmx->cr4_owned);
