@@ -173,6 +173,12 @@ void irq_update_status(struct vcpu *vcpu)
 	lapic_collect(lapic);
 	refresh_eoi_exits(vcpu_lapic(vcpu));
 	requested = lapic->mode == LAPIC_OFF ? 0 : lapic_highest_request(lapic);
+	if (unlikely(vcpu->guest_debug.control & KVM_GUESTDBG_BLOCKIRQ)) {
+		/* Until the next refresh, which the stale number makes the next call do. */
+		lapic_allow_posting(lapic, false);
+		vcpu_lapic(vcpu)->eoi_exits_seq--;
+		requested = 0;
+	}
 	backend.set_interrupt_status(vcpu, max(requested, 0), max(lapic_highest_in_service(lapic), 0));
 }
 
