@@ -201,4 +201,38 @@ static inline int compat_follow_pfn(struct vm_area_struct *vma, unsigned long ad
 #endif
 }
 
+#include <linux/shrinker.h>
+
+/* Announces a shrinker of the two functions: the module's only one. NULL: no memory. */
+static inline struct shrinker *
+compat_shrinker_register(unsigned long (*count)(struct shrinker *shrinker, struct shrink_control *control),
+			 unsigned long (*scan)(struct shrinker *shrinker, struct shrink_control *control))
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
+	struct shrinker *shrinker = shrinker_alloc(0, "pith");
+
+	if (!shrinker)
+		return NULL;
+	shrinker->count_objects = count;
+	shrinker->scan_objects = scan;
+	shrinker->seeks = DEFAULT_SEEKS;
+	shrinker_register(shrinker);
+	return shrinker;
+#else
+	static struct shrinker shrinker;
+
+	shrinker = (struct shrinker){ .count_objects = count, .scan_objects = scan, .seeks = DEFAULT_SEEKS };
+	return register_shrinker(&shrinker, "pith") ? NULL : &shrinker;
+#endif
+}
+
+static inline void compat_shrinker_free(struct shrinker *shrinker)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
+	shrinker_free(shrinker);
+#else
+	unregister_shrinker(shrinker);
+#endif
+}
+
 #endif

@@ -318,12 +318,17 @@ static int __init basic_setup(void)
 	r = run_setup();
 	if (r)
 		return r;
+	r = memory_setup();
+	if (r)
+		goto no_memory;
 	register_module_notifier(&module_notifier);
 	r = backend.setup();
-	if (r) {
-		unregister_module_notifier(&module_notifier);
-		run_teardown();
-	}
+	if (!r)
+		return 0;
+	unregister_module_notifier(&module_notifier);
+	memory_teardown();
+no_memory:
+	run_teardown();
 	return r;
 }
 
@@ -331,6 +336,7 @@ static void basic_teardown(void)
 {
 	backend.teardown();
 	unregister_module_notifier(&module_notifier);
+	memory_teardown();
 	run_teardown();
 }
 

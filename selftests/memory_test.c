@@ -507,11 +507,65 @@ static void test_mappings(void)
 	expect(nr_moved && nr_forked && nr_refused);
 }
 
+/* The same memory at so many addresses needs so many tables. */
+#define NR_VIEWS 20
+
+static void guest_views(void)
+{
+	u64 at;
+
+	for (;;) {
+		for (at = GPA; at < GPA + NR_VIEWS * SIZE; at += 2 * MiB)
+			READ(*(u64 *)at) = READ(*(u64 *)at) + 1;
+		sync_host(DONE);
+	}
+}
+
+static u64 tables_of_group(void)
+{
+	return read_number(GROUP "/memory.stat", "kernel ") / PAGE;
+}
+
+/* Second-stage tables count as the client's memory, go when memory is short, and come back. */
+static void test_tables(void)
+{
+	u64 before, mapped, shrunk, offset;
+	unsigned int i;
+
+	limit_memory(8 * SIZE);
+	machine[0] = machine_create(1, 0);
+	memory[0] = aligned_memory();
+	madvise(memory[0], SIZE, MADV_NOHUGEPAGE);
+	for (i = 0; i < NR_VIEWS; i++) {
+		struct kvm_userspace_memory_region region = { .slot = SLOT + i,
+							      .guest_phys_addr = GPA + i * SIZE,
+							      .memory_size = SIZE,
+							      .userspace_addr = (u64)memory[0] };
+
+		expect_errno(ioctl(machine[0].vm, KVM_SET_USER_MEMORY_REGION, &region), 0);
+	}
+	machine_start(&machine[0], 0, guest_views);
+	before = tables_of_group();
+	machine_expect(&machine[0], 0, DONE);
+	mapped = tables_of_group();
+	if (!write_file("/proc/sys/vm/drop_caches", "2"))
+		skip("/proc/sys/vm/drop_caches");
+	shrunk = tables_of_group();
+	machine_expect(&machine[0], 0, DONE);
+	diag("kernel pages of the group: %lu, %lu with the tables, %lu shrunk, %lu used again", before, mapped, shrunk,
+	     tables_of_group());
+	/* One for each 2 MiB; kernel memory of other kinds comes and goes. */
+	expect(mapped >= before + NR_VIEWS * SIZE / (2 * MiB) * 9 / 10);
+	expect(shrunk <= before + (mapped - before) / 4);
+	for (offset = 0; offset < SIZE; offset += 2 * MiB)
+		expect_eq(*(u64 *)(memory[0] + offset), 2 * NR_VIEWS);
+	unlimit_memory();
+}
+
 static const struct test tests[] = {
-	{ "twice as much as there is: swap", test_swap },
-	{ "two guests alike: KSM", test_ksm },
-	{ "huge pages, compaction, discarded pages", test_pages },
-	{ "mremap, mprotect, fork", test_mappings },
+	{ "twice as much as there is: swap", test_swap },	   { "two guests alike: KSM", test_ksm },
+	{ "huge pages, compaction, discarded pages", test_pages }, { "mremap, mprotect, fork", test_mappings },
+	{ "tables are accounted, and shrink", test_tables },
 };
 
 KTAP_MAIN(tests)

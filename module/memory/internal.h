@@ -97,6 +97,10 @@ u64 *table_alloc(void);
 int tables_map(struct memory *m, const struct mapping *map, u64 **spare);
 
 /*
+/* The first page from @gfn on whose GiB has tables of its own. */
+#define NO_TABLES U64_MAX
+u64 tables_next(struct memory *m, u64 gfn);
+
  * Whether a page of the range was accessed; forgets it when told so, which only formats with accessed bits can. The
  * lock is held.
  */
@@ -116,5 +120,11 @@ bool memory_unmap(struct vm *vm, u64 gfn, u64 end, bool may_sleep);
 /* -- notifier.c ------------------------------------------------------------------------------------------------- */
 
 extern const struct mmu_notifier_ops memory_notifier_ops;
+
+/* -- shrink.c --------------------------------------------------------------------------------------------------- */
+
+/* From here to there the shrinker may take table pages away. */
+void shrink_add(struct memory *m);
+void shrink_remove(struct memory *m);
 
 #endif

@@ -74,9 +74,15 @@ struct memory {
 	atomic_long_t nr_tables;
 	atomic64_t nr_faults, nr_unmapped; /* statistics: faults; entries removed, tables of entries counting one */
 };
+	struct list_head all;		   /* of the shrinker */
+	u64 shrunk_to;			   /* gfn */
 
 /**
  * memory_init - gives a new VM its empty memory and registers the MMU notifier
+/** memory_setup, memory_teardown - what all VMs share: the shrinker. 0 or -ENOMEM. */
+int memory_setup(void);
+void memory_teardown(void);
+
  * @vm: vm->mm is the caller's mm; from here on until memory_destroy() the notifier may send requests to its vCPUs
  * Context: process; may sleep. Returns 0 or -ENOMEM, -EINTR.
  */

@@ -434,6 +434,7 @@ free_tables:
 	tables_free(m);
 free_slots:
 	free_slots(m);
+	shrink_add(m);
 	return r;
 }
 
@@ -446,3 +447,4 @@ void memory_destroy(struct vm *vm)
 	free_slots(m);
 	cleanup_srcu_struct(&m->srcu);
 }
+	shrink_remove(m);

@@ -130,6 +130,21 @@ static struct place find(const struct memory *m, u64 gfn)
 	}
 }
 
+u64 tables_next(struct memory *m, u64 gfn)
+{
+	u64 end = level_pages(m->format->levels + 1);
+	unsigned int level = 0;
+
+	read_lock(&m->lock);
+	for (; gfn < end; gfn = (gfn | (level_pages(level) - 1)) + 1) {
+		level = find(m, gfn).level;
+		if (level < 3)
+			break;
+	}
+	read_unlock(&m->lock);
+	return gfn < end ? gfn : NO_TABLES;
+}
+
 /* CPUs set bits in entries at any time: atomic. */
 static void clear_bits(u64 *entry, u64 bits)
 {
