@@ -321,6 +321,9 @@ static enum next vcpu_slice(struct vcpu *vcpu, bool *slow)
 		}
 	}
 	slice_end(vcpu);
+	/* A kernel that can be preempted changes threads in preempt_enable(). */
+	if (need_resched())
+		pv_preempted(vcpu);
 	preempt_enable();
 	return next == NEXT_SLOW ? NEXT_ENTER : next;
 }
@@ -398,8 +401,6 @@ static enum next vcpu_housekeeping(struct vcpu *vcpu)
 		backend.set_intercepts(vcpu);
 	if (READ_ONCE(vcpu->vm->bugged))
 		return -EIO;
-	if (need_resched())
-		pv_preempted(vcpu);
 	if (__xfer_to_guest_mode_work_pending() && compat_handle_guest_mode_work()) {
 		vcpu->run->exit_reason = KVM_EXIT_INTR;
 		return -EINTR;

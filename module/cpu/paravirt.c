@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <linux/kvm_para.h>
-
+#include <linux/uaccess.h>
 #include <asm/kvm_para.h>
 
 #include "../compat.h"
@@ -213,8 +213,11 @@ void pv_preempted(struct vcpu *vcpu)
 	if (!(vcpu->pv.steal_time & KVM_MSR_ENABLED) || vcpu->pv.preempted)
 		return;
 	vcpu->pv.preempted = true;
+	/* A page that is not there just now is not waited for: it is a hint. */
+	pagefault_disable();
 	guest_write(vcpu->vm, steal_gpa(vcpu, offsetof(struct kvm_steal_time, preempted)), &preempted,
 		    sizeof(preempted));
+	pagefault_enable();
 }
 
 /* -- what there is ----------------------------------------------------------------------------------------------- */

@@ -21,7 +21,7 @@ int pv_write_msr(struct vcpu *vcpu, u32 index, u64 value);
  */
 void pv_scheduled_in(struct vcpu *vcpu);
 
-/** pv_preempted - the guest wants to run on but the thread has to give its CPU away. Not in a slice; may sleep. */
+/** pv_preempted - the guest wants to run on but the thread has to give its CPU away. Preemption off or on, not in a slice. */
 void pv_preempted(struct vcpu *vcpu);
 
 /** pv_features - KVM_FEATURE_* that a guest can have */
