@@ -60,7 +60,7 @@ struct backend {
 	/**
 	 * @enter: writes changed state, runs the guest until it exits; sets known to the groups that are valid
 	 * afterwards. Interrupts off before and after. Host NMIs and machine checks that caused the exit are
-	 * delivered to the host in here.
+	 * delivered to the host in here, and what the CPU logged of the guest's writes goes to memory_mark_dirty().
 	 */
 	void (*enter)(struct vcpu *vcpu);
 

@@ -6,9 +6,13 @@
  * Taking bits and protecting their pages is one step for faults (see install() in fault.c), so a page that is writable
  * has its bit set, always. CPUs may go on writing by cached translations until the flush at the end; they write to
  * pages that are reported now, and the client reads those after that.
+ *
+ * Where the CPU keeps a log by itself, of the pages whose dirty bits it sets, that bit stands for the right to write. What
+ * a vCPU has logged is in the bitmap when it has left guest mode; so a client that asks makes all of them leave it once.
  */
 #include <linux/bitmap.h>
 #include <linux/sched.h>
+#include <linux/srcu.h>
 #include <linux/uaccess.h>
 
 #include "../vcpu.h"
@@ -47,6 +51,19 @@ static bool take_stretch(struct memory *m, const struct slot *slot, unsigned lon
 		flush |= take_word(m, slot, first + i, &bits[i]);
 	write_unlock(&m->lock);
 	return flush;
+}
+
+void memory_mark_dirty(struct vm *vm, u64 gfn)
+{
+	struct memory *m = &vm->memory;
+	const struct slot *slot;
+	int idx;
+
+	idx = srcu_read_lock(&m->srcu);
+	slot = slots_find(srcu_dereference(m->slots, &m->srcu), gfn);
+	if (slot)
+		slot_mark_dirty(slot, gfn);
+	srcu_read_unlock(&m->srcu, idx);
 }
 
 /* The client did not get these: they stay in the log. */
@@ -130,6 +147,8 @@ int memory_get_dirty_log(struct vm *vm, const struct kvm_dirty_log *log)
 
 	mutex_lock(&m->slots_lock);
 	slot = logged_slot(m, log->slot);
+	if (!IS_ERR(slot) && m->format->logs_dirty)
+		vm_request_all(vm, REQ_KICK);
 	if (IS_ERR(slot))
 		r = PTR_ERR(slot);
 	else if (m->manual_protect)

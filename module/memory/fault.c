@@ -210,8 +210,9 @@ static void choose_leaf(struct fault *fault)
 
 	map->level = 1;
 	if (fault->slot.dirty) {
-		/* Every page is to fault at its first write after it was last asked for. */
-		map->writable = map->write;
+		/* Every page is to be logged, or to fault, at its first write after it was last asked for. */
+		map->clean = format->logs_dirty && !map->write;
+		map->writable &= map->write || map->clean;
 		return;
 	}
 	map->level = min(host_level(fault->vm->mm, fault->host), format->largest);

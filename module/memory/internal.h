@@ -78,6 +78,7 @@ struct mapping {
 	unsigned int level; /* the highest level for the leaf */
 	bool write;	    /* the access was one */
 	bool writable;	    /* what to grant */
+	bool clean;	    /* the CPU is to set the dirty bit, and to log that */
 	bool uncached;
 };
 
@@ -96,17 +97,20 @@ u64 *table_alloc(void);
  */
 int tables_map(struct memory *m, const struct mapping *map, u64 **spare);
 
-/*
 /* The first page from @gfn on whose GiB has tables of its own. */
 #define NO_TABLES U64_MAX
 u64 tables_next(struct memory *m, u64 gfn);
 
+/*
  * Whether a page of the range was accessed; forgets it when told so, which only formats with accessed bits can. The
  * lock is held.
  */
 bool tables_age(struct memory *m, u64 gfn, u64 end, bool clear);
 
-/* Takes the right to write from a page; whether it was there. The lock is held for writing; the caller flushes. */
+/*
+ * Takes the right to write from a page, or the dirty bit where the CPU logs its coming; whether it was there. The lock is
+ * held for writing; the caller flushes.
+ */
 bool tables_protect(struct memory *m, u64 gfn);
 
 /**
@@ -117,14 +121,14 @@ bool tables_protect(struct memory *m, u64 gfn);
  */
 bool memory_unmap(struct vm *vm, u64 gfn, u64 end, bool may_sleep);
 
-/* -- notifier.c ------------------------------------------------------------------------------------------------- */
-
-extern const struct mmu_notifier_ops memory_notifier_ops;
-
 /* -- shrink.c --------------------------------------------------------------------------------------------------- */
 
 /* From here to there the shrinker may take table pages away. */
 void shrink_add(struct memory *m);
 void shrink_remove(struct memory *m);
+
+/* -- notifier.c ------------------------------------------------------------------------------------------------- */
+
+extern const struct mmu_notifier_ops memory_notifier_ops;
 
 #endif

@@ -39,9 +39,10 @@ struct table_format {
 	u64 accessed; /* 0 where the hardware keeps no accessed bit */
 	u64 dirty;
 	u64 large;
-	u64 table;	      /* the bits of an entry that points to a table */
-	u64 leaf;	      /* bits of every leaf: EPT memory type WB | ignore PAT */
-	u64 leaf_uncached;    /* instead of leaf, for host memory that is not RAM */
+	u64 table;	   /* the bits of an entry that points to a table */
+	u64 leaf;	   /* bits of every leaf: EPT memory type WB | ignore PAT */
+	u64 leaf_uncached; /* instead of leaf, for host memory that is not RAM */
+	bool logs_dirty;   /* the backend calls memory_mark_dirty() for each small page whose dirty bit the CPU sets */
 	unsigned int levels;  /* 4 */
 	unsigned int largest; /* highest level with leaves: 1 = 4 KiB only, 2 = 2 MiB, 3 = 1 GiB */
 };
@@ -63,6 +64,7 @@ struct memory {
 	struct mmu_notifier notifier;
 	u64 manual_protect;	    /* KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2: the flags in force */
 	unsigned long nr_mmu_pages; /* KVM_SET_NR_MMU_PAGES; 0: not asked for */
+	unsigned int nr_logged;	    /* slots with a dirty log */
 
 	/* Second-stage tables. */
 	const struct table_format *format;
@@ -72,17 +74,17 @@ struct memory {
 	unsigned long invalidate_active;		/* invalidations under way */
 	unsigned long invalidate_start, invalidate_end; /* the host range they cover, when active */
 	atomic_long_t nr_tables;
-	atomic64_t nr_faults, nr_unmapped; /* statistics: faults; entries removed, tables of entries counting one */
-};
 	struct list_head all;		   /* of the shrinker */
 	u64 shrunk_to;			   /* gfn */
+	atomic64_t nr_faults, nr_unmapped; /* statistics: faults; entries removed, tables of entries counting one */
+};
 
-/**
- * memory_init - gives a new VM its empty memory and registers the MMU notifier
 /** memory_setup, memory_teardown - what all VMs share: the shrinker. 0 or -ENOMEM. */
 int memory_setup(void);
 void memory_teardown(void);
 
+/**
+ * memory_init - gives a new VM its empty memory and registers the MMU notifier
  * @vm: vm->mm is the caller's mm; from here on until memory_destroy() the notifier may send requests to its vCPUs
  * Context: process; may sleep. Returns 0 or -ENOMEM, -EINTR.
  */
@@ -109,6 +111,17 @@ int memory_set_slot(struct vm *vm, const struct kvm_userspace_memory_region *reg
  */
 int memory_get_dirty_log(struct vm *vm, const struct kvm_dirty_log *log);
 int memory_clear_dirty_log(struct vm *vm, const struct kvm_clear_dirty_log *log);
+
+/**
+ * memory_is_logged, memory_mark_dirty - where the CPU logs writes: whether it need be asked for them, and a page it names
+ * A vCPU that was in guest mode does so before it takes the interrupt by which others wait for it. Context: any.
+ */
+static inline bool memory_is_logged(const struct memory *m)
+{
+	return READ_ONCE(m->nr_logged);
+}
+
+void memory_mark_dirty(struct vm *vm, u64 gfn);
 
 /* KVM_ENABLE_CAP, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2; vm->lock held. The flags count for what is asked for afterwards. */
 #define MEMORY_MANUAL_PROTECT_FLAGS (KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET)

@@ -279,6 +279,11 @@ static void slot_free_beside(struct slot *slot, const struct slot *other)
 	slot_free(slot);
 }
 
+static bool has_log(const struct slot *slot)
+{
+	return slot && slot->dirty;
+}
+
 /* Whether a log begins that has all pages in it. */
 static bool log_is_full(const struct slot *old, const struct slot *new)
 {
@@ -297,12 +302,13 @@ static void unmap_slot(struct vm *vm, const struct slot *slot)
  * slot: so it is retired first (no new entries), then its entries are removed, then it goes. A slot that stays in its
  * place with other flags is exchanged first; its entries are removed afterwards, to come again as the new flags ask:
  * one by one for a log, large when the log ends. Both ways faults that know the old slot find invalidate_seq grown. A log
- * in which all pages are lets the entries be: they are protected as the client takes the pages out of it.
+ * in which all pages are lets the entries be: they are protected as the client takes the pages out of it. vCPUs look
+ * after what the CPU logs from before the first such slot is there until the last one's entries are gone.
  */
 static int replace_slot(struct vm *vm, struct slot *old, struct slot *new)
 {
 	struct memory *m = &vm->memory;
-	bool goes = old && (!new || new->gfn != old->gfn);
+	bool goes = old && (!new || new->gfn != old->gfn), had_log = has_log(old);
 	int r = new ? make_room(m) : 0;
 
 	if (r) {
@@ -313,12 +319,14 @@ static int replace_slot(struct vm *vm, struct slot *old, struct slot *new)
 		WRITE_ONCE(old->retired, true);
 		unmap_slot(vm, old);
 	}
+	WRITE_ONCE(m->nr_logged, m->nr_logged + has_log(new));
 	slots_exchange(m->spare_slots, old, new);
 	/* Afterwards nobody reads or writes guest memory by the old slot any more, or marks pages in its log. */
 	publish(m);
 	slots_exchange(m->spare_slots, old, new);
 	if (old && !goes)
 		memory_unmap(vm, old->gfn, old->gfn + (log_is_full(old, new) ? 0 : old->npages), true);
+	WRITE_ONCE(m->nr_logged, m->nr_logged - had_log);
 	slot_free_beside(old, new);
 	return 0;
 }
@@ -426,6 +434,7 @@ int memory_init(struct vm *vm, const struct table_format *format)
 	r = mmu_notifier_register(&m->notifier, vm->mm);
 	if (r)
 		goto free_srcu;
+	shrink_add(m);
 	return 0;
 
 free_srcu:
@@ -434,7 +443,6 @@ free_tables:
 	tables_free(m);
 free_slots:
 	free_slots(m);
-	shrink_add(m);
 	return r;
 }
 
@@ -442,9 +450,9 @@ void memory_destroy(struct vm *vm)
 {
 	struct memory *m = &vm->memory;
 
+	shrink_remove(m);
 	mmu_notifier_unregister(&m->notifier, vm->mm);
 	tables_free(m);
 	free_slots(m);
 	cleanup_srcu_struct(&m->srcu);
 }
-	shrink_remove(m);

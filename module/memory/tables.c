@@ -53,7 +53,7 @@ static u64 make_leaf(const struct table_format *format, const struct mapping *ma
 	leaf |= map->uncached ? format->leaf_uncached : format->leaf;
 	leaf |= format->read | format->exec | format->accessed;
 	if (map->writable)
-		leaf |= format->write | format->dirty;
+		leaf |= format->write | (map->clean ? 0 : format->dirty);
 	if (level > 1)
 		leaf |= format->large;
 	return leaf;
@@ -172,10 +172,12 @@ bool tables_age(struct memory *m, u64 gfn, u64 end, bool clear)
 bool tables_protect(struct memory *m, u64 gfn)
 {
 	struct place place = find(m, gfn);
+	/* Of a large page the CPU would log one address and no more. */
+	u64 bit = m->format->logs_dirty && place.level == 1 ? m->format->dirty : m->format->write;
 
-	if (!(place.value & m->format->write))
+	if (!(place.value & bit))
 		return false;
-	clear_bits(place.entry, m->format->write);
+	clear_bits(place.entry, bit);
 	return true;
 }
 

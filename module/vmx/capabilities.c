@@ -67,6 +67,7 @@ static const struct control secondary_controls[] = {
 	{ SECONDARY_EXEC_ENABLE_RDTSCP, WHERE_PRESENT, "enable RDTSCP" },
 	{ SECONDARY_EXEC_ENABLE_INVPCID, WHERE_PRESENT, "enable INVPCID" },
 	{ SECONDARY_EXEC_PAUSE_LOOP_EXITING, WHERE_PRESENT, "PAUSE-loop exiting" },
+	{ SECONDARY_EXEC_ENABLE_PML, WHERE_PRESENT, "enable PML" },
 	{ SECONDARY_EXEC_TSC_SCALING, WHERE_PRESENT, "use TSC scaling" },
 	{ SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE, WHERE_PRESENT, "virtualize x2APIC mode" },
 	{ SECONDARY_EXEC_APIC_REGISTER_VIRT, WHERE_PRESENT, "APIC-register virtualization" },
@@ -240,6 +241,7 @@ int vmx_find_capabilities(void)
 		err = find_ept_and_vpid();
 	if (err)
 		return err;
+	pml_choose();
 	rdmsrl(MSR_IA32_VMX_CR0_FIXED0, vmx_capabilities.cr0_fixed0);
 	rdmsrl(MSR_IA32_VMX_CR0_FIXED1, vmx_capabilities.cr0_fixed1);
 	rdmsrl(MSR_IA32_VMX_CR4_FIXED0, vmx_capabilities.cr4_fixed0);
@@ -273,5 +275,6 @@ const struct table_format *vmx_tables(void)
 		format.accessed = VMX_EPT_ACCESS_BIT;
 		format.dirty = VMX_EPT_DIRTY_BIT;
 	}
+	format.logs_dirty = vmx_capabilities.secondary & SECONDARY_EXEC_ENABLE_PML;
 	return &format;
 }

@@ -170,6 +170,11 @@ void vmx_write_controls(struct vmx_vcpu *vmx)
 		vmcs_write32(PLE_WINDOW, PAUSE_WINDOW);
 	}
 
+	if (vmx->pml) {
+		vmcs_write64(PML_ADDRESS, __pa(vmx->pml));
+		vmcs_write16(GUEST_PML_INDEX, PML_ENTRIES - 1);
+	}
+
 	vmcs_write16(VIRTUAL_PROCESSOR_ID, vmx->vpid);
 	vmcs_write64(EPT_POINTER, vmx->eptp);
 	vmcs_write64(VMCS_LINK_POINTER, ~0ull);

@@ -167,6 +167,13 @@ static enum next ept_misconfiguration(struct vcpu *vcpu)
 	return unexpected(vcpu);
 }
 
+/* Also where no log is kept any more: the CPU goes on only if there is room. */
+static enum next pml_full(struct vcpu *vcpu)
+{
+	pml_drain(vcpu);
+	return NEXT_ENTER;
+}
+
 static enum next failed_entry(struct vcpu *vcpu)
 {
 	vmx_describe_failure(vcpu);
@@ -227,6 +234,7 @@ static const struct exit_row exit_table[] = {
 	[EXIT_REASON_EPT_MISCONFIG] = { ept_misconfiguration, EXIT_GPA },
 	[EXIT_REASON_WBINVD] = INSN(exit_skip),
 	[EXIT_REASON_APIC_WRITE] = { apic_write, EXIT_QUALIFIED },
+	[EXIT_REASON_PML_FULL] = { pml_full, EXIT_QUALIFIED | EXIT_IN_DELIVERY },
 	[EXIT_REASON_XSETBV] = INSN(exit_xsetbv),
 };
 

@@ -51,6 +51,7 @@ static void vmx_vcpu_destroy(struct vcpu *vcpu)
 
 	vmcs_unload(vmx);
 	vmcs_free(vmx->vmcs);
+	free_page((unsigned long)vmx->pml);
 	vpid_free(vmx->vpid);
 	apicv_vcpu_destroy(vcpu);
 	kfree(vmx);
@@ -72,7 +73,8 @@ static int vmx_vcpu_create(struct vcpu *vcpu)
 		return vpid;
 	}
 	vmx->vmcs = vmcs_alloc(raw_smp_processor_id());
-	if (!vmx->vmcs) {
+	if (!vmx->vmcs || pml_alloc(vmx)) {
+		vmcs_free(vmx->vmcs);
 		vpid_free(vpid);
 		kfree(vmx);
 		return -ENOMEM;

@@ -65,6 +65,7 @@ struct vmx_vcpu {
 	u16 vpid;
 	u64 eptp;
 	struct posted_interrupts *posted; /* NULL without */
+	u64 *pml;			  /* page-modification log; NULL: none */
 	u64 cr4_owned;			  /* bits of CR4 that the guest may change without an exit */
 	struct vmx_host host;
 };
@@ -161,6 +162,12 @@ void vpid_free(u16 vpid);
 u64 vmx_eptp(struct vm *vm);
 void vmx_flush_tlb(struct vcpu *vcpu, bool second_stage);
 void vmx_flush_all_here(void);
+
+/* pml.c */
+#define PML_ENTRIES 512
+void pml_choose(void);
+int pml_alloc(struct vmx_vcpu *vmx);
+void pml_drain(struct vcpu *vcpu);
 
 /* check.c */
 void vmx_describe_failure(struct vcpu *vcpu);
