@@ -157,6 +157,12 @@ static bool too_much_for_slice(struct vcpu *vcpu, unsigned int nr)
 	return vcpu->in_slice && nr > 1;
 }
 
+/* An earlier try of this instruction has read it from a device. */
+static bool was_read(const struct mmio *mmio, const struct piece *piece)
+{
+	return mmio->next_read < mmio->nr_reads && mmio->reads[mmio->next_read].gpa == piece->gpa;
+}
+
 /* A read that no RAM answers: by an interrupt controller now, or by the client before the next try. */
 static enum insn_result read_device(struct vcpu *vcpu, const struct piece *piece, void *buf)
 {
@@ -194,7 +200,8 @@ static enum insn_result read_linear(void *ctx, u64 linear, void *buf, unsigned i
 	if (result == INSN_DONE && too_much_for_slice(vcpu, nr))
 		return INSN_UNHANDLED;
 	for (i = 0; i < nr && result == INSN_DONE; buf += pieces[i++].len) {
-		if (vcpu->in_slice || memory_is_mmio(vcpu->vm, pieces[i].gpa, false))
+		if (vcpu->in_slice || was_read(&vcpu->mmio, &pieces[i]) ||
+		    memory_is_mmio(vcpu->vm, pieces[i].gpa, false))
 			result = read_device(vcpu, &pieces[i], buf);
 		else if (guest_read(vcpu->vm, pieces[i].gpa, buf, pieces[i].len))
 			result = INSN_UNHANDLED;

@@ -384,13 +384,8 @@ void vcpu_answer_init_sipi(struct vcpu *vcpu)
 	}
 }
 
-/* Between slices: what may sleep. */
-static enum next vcpu_housekeeping(struct vcpu *vcpu)
+static void answer_slow_requests(struct vcpu *vcpu)
 {
-	if (signal_pending(current)) {
-		vcpu->run->exit_reason = KVM_EXIT_INTR;
-		return -EINTR;
-	}
 	vcpu_answer_init_sipi(vcpu);
 	irq_pv_eoi_sync(vcpu, vcpu->mp_state == KVM_MP_STATE_RUNNABLE && !test_bit(REQ_EVENT, &vcpu->requests));
 	if (vcpu_take_request(vcpu, REQ_CLOCK))
@@ -399,9 +394,17 @@ static enum next vcpu_housekeeping(struct vcpu *vcpu)
 		irq_map_destinations(vcpu->vm);
 	if (vcpu_take_request(vcpu, REQ_INTERCEPTS))
 		backend.set_intercepts(vcpu);
+}
+
+/* Between slices: what may sleep. */
+static enum next vcpu_housekeeping(struct vcpu *vcpu)
+{
+	if (unlikely(READ_ONCE(vcpu->requests) & (REQS_SLOW | BIT(REQ_PV_EOI))))
+		answer_slow_requests(vcpu);
 	if (READ_ONCE(vcpu->vm->bugged))
 		return -EIO;
-	if (__xfer_to_guest_mode_work_pending() && compat_handle_guest_mode_work()) {
+	/* A signal is such work, too. */
+	if (__xfer_to_guest_mode_work_pending() && (signal_pending(current) || compat_handle_guest_mode_work())) {
 		vcpu->run->exit_reason = KVM_EXIT_INTR;
 		return -EINTR;
 	}
@@ -486,9 +489,11 @@ int vcpu_run(struct vcpu *vcpu)
 		/* As in KVM, an immediate exit leaves the last exit's reason where it is. */
 		next = READ_ONCE(vcpu->run->compat_immediate_exit) ? -EINTR : run_loop(vcpu);
 	}
-	irq_pv_eoi_sync(vcpu, false);
+	if (unlikely(test_bit(REQ_PV_EOI, &vcpu->requests)))
+		irq_pv_eoi_sync(vcpu, false);
 	fill_run(vcpu);
-	state_sync_out(vcpu);
+	if (unlikely(READ_ONCE(vcpu->run->kvm_valid_regs)))
+		state_sync_out(vcpu);
 	vcpu->stat.user_exits++;
 	WRITE_ONCE(vcpu->thread, NULL);
 	if (vcpu->sigset_active)

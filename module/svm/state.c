@@ -137,12 +137,10 @@ static void read_shadow(struct vcpu *vcpu)
 }
 
 /*
- * What nearly every exit looks at, to know the instruction and to step over it. It is in memory: reading all of it at
- * once is cheaper than being asked for it one by one.
+ * What nearly every exit looks at, to step over the instruction. It is in memory: reading all of it at once is cheaper
+ * than being asked for it one by one.
  */
-#define STATE_OF_INSN                                                                              \
-	(STATE_RIP | STATE_RSP | STATE_RFLAGS | STATE_CR3 | STATE_SHADOW | STATE_SEGMENT(SEG_CS) | \
-	 STATE_SEGMENT(SEG_SS))
+#define STATE_OF_INSN (STATE_RIP | STATE_RSP | STATE_RFLAGS | STATE_CR3 | STATE_SHADOW)
 
 static void read_state_of_insn(struct vcpu *vcpu)
 {
@@ -152,8 +150,6 @@ static void read_state_of_insn(struct vcpu *vcpu)
 	vcpu->regs.gpr[REG_RSP] = save->rsp;
 	vcpu->regs.rflags = save->rflags;
 	vcpu->cr3 = save->cr3;
-	read_segment(vcpu, SEG_CS);
-	read_segment(vcpu, SEG_SS);
 	read_shadow(vcpu);
 	vcpu->known |= STATE_OF_INSN;
 }
@@ -162,11 +158,17 @@ void svm_read_state(struct vcpu *vcpu, u32 missing)
 {
 	const struct vmcb_save_area *save = &to_vmcb(vcpu)->save;
 
-	if (likely(!(vcpu->known & STATE_OF_INSN))) {
+	if (!(vcpu->known & STATE_OF_INSN)) {
 		read_state_of_insn(vcpu);
 		missing &= ~STATE_OF_INSN;
 		if (!missing)
 			return;
+	}
+	/* The next that is wanted: is this 64-bit code? */
+	if (missing == STATE_SEGMENT(SEG_CS)) {
+		read_segment(vcpu, SEG_CS);
+		vcpu->known |= missing;
+		return;
 	}
 	if (missing & STATE_RIP)
 		vcpu->regs.rip = save->rip;
@@ -280,12 +282,16 @@ void svm_write_state(struct vcpu *vcpu, u32 changed)
 {
 	struct vmcb *vmcb = to_vmcb(vcpu);
 
+	vcpu->changed = 0;
 	if (changed & STATE_RIP)
 		vmcb->save.rip = vcpu->regs.rip;
 	if (changed & STATE_RSP)
 		vmcb->save.rsp = vcpu->regs.gpr[REG_RSP];
 	if (changed & STATE_RFLAGS)
 		vmcb->save.rflags = vcpu->regs.rflags;
+	/* After most exits there is no more than that. */
+	if (!(changed & ~(STATE_RIP | STATE_RSP | STATE_RFLAGS)))
+		return;
 	if (changed & STATE_CR0)
 		write_hardware_cr0(vcpu);
 	if (changed & STATE_CR2)
@@ -315,5 +321,4 @@ void svm_write_state(struct vcpu *vcpu, u32 changed)
 		vmcb->save.g_pat = vcpu->msr.pat;
 	if (changed & STATE_TSC)
 		vmcb->control.tsc_offset = vcpu->tsc_offset;
-	vcpu->changed = 0;
 }
