@@ -242,7 +242,10 @@ static void *run(void *opaque)
 	while (vm_running(vcpu->vm)) {
 		if (!ioctl(vcpu->fd, KVM_RUN, 0)) {
 			handle_exit(vcpu);
-		} else if (errno != EINTR && errno != EAGAIN) {
+		} else if (errno == EINTR) {
+			/* Perhaps the signal was SIGSTOP, long ago: the guest's watchdogs are not to blame it for the gap. */
+			ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0);
+		} else if (errno != EAGAIN) {
 			error("cannot run the guest's CPU %u: %s", vcpu->id, strerror(errno));
 			print_registers(vcpu);
 			vm_stop(vcpu->vm, STATUS_ERROR);
