@@ -635,6 +635,61 @@ static void completion(void)
 	expect_end(g);
 }
 
+/* The guest is at a store of this; lets it go on. */
+static void expect_store(struct guest *g, u32 len, u32 value)
+{
+	u32 data = 0;
+
+	if (expect_exit(g, KVM_EXIT_MMIO)) {
+		memcpy(&data, g->run->mmio.data, len);
+		expect_eq(g->run->mmio.len, len);
+		expect_eq(data, value);
+	}
+	guest_run(g);
+}
+
+static void put_code(u8 *at, struct code code)
+{
+	memcpy(at, code.start, code.end - code.start);
+}
+
+/* One address, at which each time another instruction of the same length stands: each is to be executed as it is. */
+static void changing_code(void)
+{
+	const struct code calls = CODE64("call *%rdx; call *%rdx; call *%rdx; invlpg (%rdx); call *%rdx; call *%rdx");
+	const u64 gpa = 64 * MiB, linear = 6 * MiB;
+	struct guest *g = guest_create(MODE_LONG);
+	u8 *first = pages(PAGE), *second = pages(PAGE);
+
+	guest_map(g, linear, GUEST_FREE, PTE_P | PTE_W);
+	put_code(g->memory + GUEST_FREE, CODE64("mov %eax, (%rdi); ret"));
+	put_code(first, CODE64("mov %ebx, (%rdi); ret"));
+	put_code(second, CODE64("mov %bl, (%rdi); ret"));
+	guest_add_memory(g, 7, gpa, first, PAGE, 0);
+	guest_load(g, calls);
+	g->regs.rsp = GUEST_DATA_END;
+	g->regs.rax = 0x11223344;
+	g->regs.rbx = 0x55667788;
+	g->regs.rdi = GUEST_HOLE;
+	g->regs.rdx = linear;
+
+	guest_start(g);
+	expect_store(g, 4, 0x11223344);
+	put_code(g->memory + GUEST_FREE, CODE64("mov %al, (%rdi); ret"));
+	context("the same again");
+	expect_store(g, 4, 0x11223344);
+	context("written over");
+	guest_map(g, linear, gpa, PTE_P | PTE_W);
+	expect_store(g, 1, 0x44);
+	context("mapped to another page");
+	guest_add_memory(g, 7, gpa, first, 0, 0);
+	guest_add_memory(g, 7, gpa, second, PAGE, 0);
+	expect_store(g, 4, 0x55667788);
+	context("another slot's page");
+	expect_store(g, 1, 0x88);
+	expect_end(g);
+}
+
 static const struct test tests[] = {
 	{ "moves", moves },
 	{ "arithmetic", arithmetic },
@@ -650,6 +705,7 @@ static const struct test tests[] = {
 	{ "read-only memory", read_only_slot },
 	{ "an instruction that is not emulated", unsupported },
 	{ "completion by an immediate exit", completion },
+	{ "code that changes", changing_code },
 };
 
 KTAP_MAIN(tests)
