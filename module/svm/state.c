@@ -84,10 +84,9 @@ static void read_segment(struct vcpu *vcpu, enum segment i)
 static void read_segments(struct vcpu *vcpu, u32 missing)
 {
 	unsigned long segments = missing >> STATE_FIRST_SEGMENT;
-	unsigned int i;
 
-	for_each_set_bit(i, &segments, NR_SEGMENTS)
-		read_segment(vcpu, i);
+	for (; segments; segments &= segments - 1)
+		read_segment(vcpu, __ffs(segments));
 	/* A loaded TR is busy. */
 	if (missing & STATE_SEGMENT(SEG_TR))
 		vcpu->segment[SEG_TR].type |= 2;

@@ -6,6 +6,7 @@
 #include "vmx.h"
 
 #define VMX_AR_AVL_MASK BIT(12)
+#define RIGHTS_NONE U32_MAX /* no access rights that a VMCS can have */
 
 /* An unusable SS still has a DPL, which is the guest's CPL. */
 static u32 access_rights(const struct kvm_segment *segment)
@@ -62,11 +63,17 @@ static u32 loaded_rights(const struct vcpu *vcpu, enum segment seg, u32 ar)
 void vmx_read_segment(struct vcpu *vcpu, enum segment seg)
 {
 	struct kvm_segment *segment = &vcpu->segment[seg];
+	u32 *seen = &to_vmx(vcpu)->seen_rights[seg], ar;
 
 	segment->selector = vmcs_read16(SEGMENT_FIELD(GUEST_ES_SELECTOR, seg));
 	segment->base = vmcs_read_natural(SEGMENT_FIELD(GUEST_ES_BASE, seg));
 	segment->limit = vmcs_read32(SEGMENT_FIELD(GUEST_ES_LIMIT, seg));
-	set_access_rights(segment, vmcs_read32(SEGMENT_FIELD(GUEST_ES_AR_BYTES, seg)));
+	/* Seldom do they change between two exits, and unpacking them costs more than the reads. */
+	ar = vmcs_read32(SEGMENT_FIELD(GUEST_ES_AR_BYTES, seg));
+	if (ar == *seen)
+		return;
+	*seen = ar;
+	set_access_rights(segment, ar);
 }
 
 void vmx_write_segment(struct vcpu *vcpu, enum segment seg)
@@ -77,6 +84,8 @@ void vmx_write_segment(struct vcpu *vcpu, enum segment seg)
 	vmcs_write_natural(SEGMENT_FIELD(GUEST_ES_BASE, seg), segment->base);
 	vmcs_write32(SEGMENT_FIELD(GUEST_ES_LIMIT, seg), segment->limit);
 	vmcs_write32(SEGMENT_FIELD(GUEST_ES_AR_BYTES, seg), loaded_rights(vcpu, seg, access_rights(segment)));
+	/* A client's segment may say more than the VMCS holds: what it reads back is what the CPU has. */
+	to_vmx(vcpu)->seen_rights[seg] = RIGHTS_NONE;
 }
 
 /** vmx_fix_loaded_tss - a TSS that a guest loaded before it turned IA-32e mode on stays in TR as it is */

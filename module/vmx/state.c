@@ -262,7 +262,8 @@ void vmx_read_state(struct vcpu *vcpu, u32 missing)
 
 	if (!vcpu->in_slice)
 		vmcs_get(to_vmx(vcpu));
-	for_each_set_bit(bit, &left, STATE_FIRST_SEGMENT + NR_SEGMENTS) {
+	for (; left; left &= left - 1) {
+		bit = __ffs(left);
 		if (bit >= STATE_FIRST_SEGMENT)
 			vmx_read_segment(vcpu, bit - STATE_FIRST_SEGMENT);
 		else if (groups[bit].read)
@@ -278,7 +279,8 @@ void vmx_write_state(struct vcpu *vcpu, u32 changed)
 	unsigned long left = changed;
 	unsigned int bit;
 
-	for_each_set_bit(bit, &left, STATE_FIRST_SEGMENT + NR_SEGMENTS) {
+	for (; left; left &= left - 1) {
+		bit = __ffs(left);
 		if (bit >= STATE_FIRST_SEGMENT)
 			vmx_write_segment(vcpu, bit - STATE_FIRST_SEGMENT);
 		else if (groups[bit].write)

@@ -67,6 +67,7 @@ struct vmx_vcpu {
 	struct posted_interrupts *posted; /* NULL without */
 	u64 *pml;			  /* page-modification log; NULL: none */
 	u64 cr4_owned;			  /* bits of CR4 that the guest may change without an exit */
+	u32 seen_rights[NR_SEGMENTS];	  /* as they were when struct vcpu got them */
 	struct vmx_host host;
 };
 
