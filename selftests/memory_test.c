@@ -220,10 +220,9 @@ static u64 now(void)
 /* Does one thing after the other until the guests have seen enough of it. */
 static void meanwhile(void (*disturb)(void))
 {
-	bool is_long = getenv("LONG") && *getenv("LONG");
-	u64 until = now() + (is_long ? 600 : 5), passes = 2;
+	u64 until = now() + (is_long() ? 600 : 5), passes = 2;
 
-	alarm(is_long ? 1200 : 300);
+	alarm(is_long() ? 1200 : 300);
 	while (!failed() && (now() < until || READ(guest[0].passes) < passes || READ(guest[1].passes) < passes))
 		disturb();
 }
