@@ -97,15 +97,15 @@ static int translate_code(struct vcpu *vcpu, u64 linear, u64 *gpa, struct except
 static bool read_again(const struct fetched *fetched, u64 bytes[2])
 {
 	const u64 __user *from = (const u64 __user *)fetched->host;
-	unsigned int i;
+	const struct fetched_entry *entry = fetched->entry, *end = entry + fetched->nr_entries;
 	u64 value;
 
 	/* The slots' owner is the client: all of these are below TASK_SIZE, as memory_set_slot() has found. */
 	if (!user_read_access_begin(from, FETCH_BYTES))
 		return false;
-	for (i = 0; i < fetched->nr_entries; i++) {
-		unsafe_get_user(value, (const u64 __user *)fetched->entry[i].host, failed);
-		if (value != fetched->entry[i].value)
+	for (; entry < end; entry++) {
+		unsafe_get_user(value, (const u64 __user *)entry->host, failed);
+		if (value != entry->value)
 			goto failed;
 	}
 	unsafe_get_user(bytes[0], from, failed);

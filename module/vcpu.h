@@ -148,7 +148,7 @@ struct fetched {
 	unsigned long seq;  /* of the memory: what is below is by slots that have not changed since */
 	unsigned long host; /* the client's address of it; 0: nothing is known */
 	unsigned int nr_entries;
-	struct {
+	struct fetched_entry {
 		unsigned long host;
 		u64 value;
 	} entry[5];
