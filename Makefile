@@ -52,9 +52,9 @@ bench: prepare
 	$(Q)$(MAKE) -s all
 	$(Q)selftests/bench
 
-irqbench: prepare
-	$(Q)$(MAKE) -s all
-	$(Q)selftests/irqbench
+irqbench membench: prepare
+	$(Q)$(MAKE) -s module
+	$(Q)selftests/irqbench $@
 
 check:
 	$(Q)selftests/check
@@ -72,6 +72,7 @@ help:
 	@echo 'make bench    the same guest on pith and on stock KVM, side by side'
 	@echo 'make irqbench what interrupts cost on pith and on stock KVM, in instructions'
 	@echo 'make conformance  KVM'"'"'s own selftests on pith and on stock KVM; writes Documentation/conformance.md'
+	@echo 'make membench what guest memory costs on both'
 	@echo 'make check    style and static analysis'
 
-.PHONY: all module userspace prepare test fuzz demo bench irqbench conformance check clean help
+.PHONY: all module userspace prepare test fuzz demo bench irqbench membench conformance check clean help
