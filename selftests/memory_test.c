@@ -500,10 +500,12 @@ static void test_mappings(void)
 {
 	start_guests(1);
 	meanwhile(change_mapping);
+	while (!nr_refused && !failed())
+		change_mapping();
 	end_guests();
 	diag("moved %lu times, forked %lu times, KVM_RUN refused %lu times, in %lu passes", nr_moved, nr_forked,
 	     nr_refused, guest[0].passes);
-	expect(nr_moved && nr_forked && nr_refused);
+	expect(nr_moved && nr_forked);
 }
 
 /* The same memory at so many addresses needs so many tables. */
