@@ -24,10 +24,11 @@ userspace:
 # Everything below runs in the lab: emulated machines, so that no VT-x or AMD-V is needed here. ON=host uses the host's.
 VENDOR ?=
 CPU ?=
-export VENDOR CPU
+KERNEL ?=
+export VENDOR CPU KERNEL
 
 prepare:
-	$(Q)selftests/lab/prepare $(or $(VENDOR),$(if $(filter demo,$(MAKECMDGOALS)),amd,both))
+	$(Q)selftests/lab/prepare $(or $(VENDOR),$(if $(filter demo,$(MAKECMDGOALS))$(filter debug,$(KERNEL)),amd,both))
 
 test:
 	$(Q)selftests/run $(TESTS)
@@ -67,12 +68,12 @@ clean:
 help:
 	@echo 'make          module/pith.ko and userspace/pith (KDIR= chooses the kernel)'
 	@echo 'make demo     a guest boots from its disk, in the lab (VENDOR=amd|intel, CPU=model)'
-	@echo 'make test     everything that shows that pith works (VENDOR=amd|intel, TESTS="program...")'
+	@echo 'make test     everything that shows that pith works (VENDOR=amd|intel, TESTS="program...", KERNEL=debug)'
 	@echo 'make fuzz     the fuzzers, for longer (COUNT=steps, SEED=number)'
 	@echo 'make bench    the same guest on pith and on stock KVM, side by side'
 	@echo 'make irqbench what interrupts cost on pith and on stock KVM, in instructions'
-	@echo 'make conformance  KVM'"'"'s own selftests on pith and on stock KVM; writes Documentation/conformance.md'
 	@echo 'make membench what guest memory costs on both'
+	@echo 'make conformance  KVM'"'"'s own selftests on pith and on stock KVM; writes Documentation/conformance.md'
 	@echo 'make check    style and static analysis'
 
 .PHONY: all module userspace prepare test fuzz demo bench irqbench membench conformance check clean help

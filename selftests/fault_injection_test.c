@@ -2,7 +2,7 @@
 /*
  * fault_injection_test - no memory: each allocation that an ioctl makes is made to fail, one after the other; and one in a
  * hundred while a machine is built, runs and goes. Each call fails cleanly or succeeds, and can be made again. Needs a
- * kernel that is built with fault injection, which Debian's are not: in their boots it skips.
+ * kernel with fault injection (make test KERNEL=debug).
  * Source: the kernel's Documentation/fault-injection/fault-injection.rst.
  */
 #define _GNU_SOURCE
