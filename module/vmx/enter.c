@@ -91,12 +91,13 @@ static __always_inline void after_exit(struct vmx_vcpu *vmx)
 		return;
 	}
 	vmx->launched = true;
+	/* Before an interrupt is taken: it may be the one by which somebody waits for the log. */
+	if (unlikely(memory_is_logged(&vmx->vcpu->vm->memory)) && vmx->pml)
+		pml_drain(vmx->vcpu);
 	if (exit->reason == EXIT_REASON_EXCEPTION_NMI)
 		deliver_to_host(exit);
 	else if (exit->reason == EXIT_REASON_EXTERNAL_INTERRUPT && (vmx_capabilities.exit & VM_EXIT_ACK_INTR_ON_EXIT))
 		deliver_interrupt();
-	if (unlikely(memory_is_logged(&vmx->vcpu->vm->memory)) && vmx->pml)
-		pml_drain(vmx->vcpu);
 }
 
 void vmx_enter(struct vcpu *vcpu)
