@@ -49,6 +49,9 @@ conformance:
 	$(Q)$(MAKE) -s module
 	$(Q)selftests/conformance $(TESTS)
 
+qemu:
+	$(Q)LONG=1 selftests/run selftests/scripts/qemu_test
+
 bench: prepare
 	$(Q)$(MAKE) -s all
 	$(Q)selftests/bench
@@ -74,6 +77,7 @@ help:
 	@echo 'make irqbench what interrupts cost on pith and on stock KVM, in instructions'
 	@echo 'make membench what guest memory costs on both'
 	@echo 'make conformance  KVM'"'"'s own selftests on pith and on stock KVM; writes Documentation/conformance.md'
+	@echo 'make qemu     stock QEMU on pith: machines, disks, networks, firmware, debugger, snapshots, migration'
 	@echo 'make check    style and static analysis'
 
-.PHONY: all module userspace prepare test fuzz demo bench irqbench membench conformance check clean help
+.PHONY: all module userspace prepare test fuzz demo qemu bench irqbench membench conformance check clean help
