@@ -206,6 +206,23 @@ static void vcpu_done(void)
 	pthread_mutex_unlock(&free_lock);
 }
 
+/* Where a guest stood that does not go on. */
+static void show(unsigned int vcpu)
+{
+	struct kvm_vcpu_events events;
+	struct kvm_sregs sregs;
+	struct kvm_regs regs;
+
+	if (ioctl(machine.vcpu[vcpu].fd, KVM_GET_REGS, &regs) || ioctl(machine.vcpu[vcpu].fd, KVM_GET_SREGS, &sregs) ||
+	    ioctl(machine.vcpu[vcpu].fd, KVM_GET_VCPU_EVENTS, &events))
+		return;
+	diag("RIP %#llx, RSP %#llx, RFLAGS %#llx, CR2 %#llx, CR3 %#llx, IDT %#llx+%#x, CS %#x, SS %#x, TR %#llx",
+	     regs.rip, regs.rsp, regs.rflags, sregs.cr2, sregs.cr3, sregs.idt.base, sregs.idt.limit, sregs.cs.selector,
+	     sregs.ss.selector, sregs.tr.base);
+	diag("interrupt %u: %u, exception %u: %u", events.interrupt.injected, events.interrupt.nr,
+	     events.exception.injected, events.exception.nr);
+}
+
 /* Runs a vCPU until a signal comes, and then another one. */
 static void *vcpu_thread(void *number)
 {
@@ -216,8 +233,10 @@ static void *vcpu_thread(void *number)
 		struct kvm_run *run = machine.vcpu[vcpu].run;
 
 		if (!ioctl(machine.vcpu[vcpu].fd, KVM_RUN, 0)) {
-			if (run->exit_reason != KVM_EXIT_IO || *((u8 *)run + run->io.data_offset) != 1)
+			if (run->exit_reason != KVM_EXIT_IO || *((u8 *)run + run->io.data_offset) != 1) {
+				show(vcpu);
 				die("vCPU %d: exit %u", vcpu, run->exit_reason);
+			}
 			vcpu_done();
 		} else if (errno == EINTR || errno == EAGAIN) {
 			put_vcpu(vcpu);
