@@ -3,7 +3,7 @@
 
 check_qemu()
 {
-	command -v qemu-system-x86_64 >/dev/null || die "no QEMU; run selftests/lab/prepare amd first"
+	[ -x "$cache/qemu-l0/qemu" ] || die "no QEMU; run selftests/lab/prepare amd first"
 	: "${cpu:=max}"
 }
 
@@ -16,7 +16,8 @@ start_qemu()
 	[ -z "$icount" ] || more+=(-icount "shift=0,sleep=off") tcg=single
 	[ -z "$emulator_log" ] || more+=(-d guest_errors,cpu_reset -D "$emulator_log")
 	mkfifo "$tmp/monitor.in" "$tmp/monitor.out"
-	setpriv --pdeathsig KILL qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot \
+	setpriv --pdeathsig KILL "$cache/qemu-l0/qemu" -L /usr/share/qemu -L /usr/share/seabios \
+		-nodefaults -no-user-config -display none -no-reboot \
 		-accel "tcg,thread=$tcg" -cpu "$cpu" -smp "$smp" -m "$mem" "${more[@]}" \
 		-chardev "$console" -serial chardev:console \
 		-chardev "file,id=control,path=$tmp/control" -serial chardev:control \
