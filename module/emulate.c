@@ -142,7 +142,7 @@ static enum insn_result split(struct vcpu *vcpu, u64 linear, unsigned int size, 
 		piece->len = len;
 		linear += len;
 		size -= len;
-		if (vcpu_insn_mode(vcpu) != INSN_MODE_64)
+		if (size && vcpu_insn_mode(vcpu) != INSN_MODE_64)
 			linear = (u32)linear;
 	}
 	return INSN_DONE;
@@ -155,6 +155,35 @@ static enum insn_result split(struct vcpu *vcpu, u64 linear, unsigned int size, 
 static bool too_much_for_slice(struct vcpu *vcpu, unsigned int nr)
 {
 	return vcpu->in_slice && nr > 1;
+}
+
+/*
+ * What nearly every access is, without the loop of split(): all of the operand whose address the CPU has told, within a
+ * page and the bus.
+ */
+static bool is_operand(const struct mmio *mmio, u64 linear, unsigned int size)
+{
+	return mmio->gpa_known && size <= BUS_WIDTH && offset_in_page(linear) == offset_in_page(mmio->gpa) &&
+	       offset_in_page(linear) + size <= PAGE_SIZE;
+}
+
+/* The pieces of an operand. */
+static enum insn_result find(struct attempt *a, u64 linear, unsigned int size, u32 access, struct piece *pieces,
+			     unsigned int *nr)
+{
+	struct vcpu *vcpu = a->vcpu;
+	enum insn_result result;
+
+	if (is_operand(&vcpu->mmio, linear, size)) {
+		pieces[0] = (struct piece){ .gpa = vcpu->mmio.gpa, .len = size };
+		*nr = 1;
+		return INSN_DONE;
+	}
+	result = split(vcpu, linear, size, BUS_WIDTH, vcpu_user_access(vcpu) | access, pieces, nr,
+		       &a->machine.exception);
+	if (result == INSN_DONE && too_much_for_slice(vcpu, *nr))
+		return INSN_UNHANDLED;
+	return result;
 }
 
 /* An earlier try of this instruction has read it from a device. */
@@ -195,10 +224,7 @@ static enum insn_result read_linear(void *ctx, u64 linear, void *buf, unsigned i
 	enum insn_result result;
 	unsigned int i, nr;
 
-	result = split(vcpu, linear, size, BUS_WIDTH, vcpu_user_access(vcpu) | (for_write ? WALK_WRITE : 0), pieces,
-		       &nr, &a->machine.exception);
-	if (result == INSN_DONE && too_much_for_slice(vcpu, nr))
-		return INSN_UNHANDLED;
+	result = find(a, linear, size, for_write ? WALK_WRITE : 0, pieces, &nr);
 	for (i = 0; i < nr && result == INSN_DONE; buf += pieces[i++].len) {
 		if (vcpu->in_slice || was_read(&vcpu->mmio, &pieces[i]) ||
 		    memory_is_mmio(vcpu->vm, pieces[i].gpa, false))
@@ -236,10 +262,7 @@ static enum insn_result write_linear(void *ctx, u64 linear, const void *buf, uns
 	enum insn_result result;
 	unsigned int i, nr;
 
-	result = split(vcpu, linear, size, BUS_WIDTH, vcpu_user_access(vcpu) | WALK_WRITE, pieces, &nr,
-		       &a->machine.exception);
-	if (result == INSN_DONE && too_much_for_slice(vcpu, nr))
-		return INSN_UNHANDLED;
+	result = find(a, linear, size, WALK_WRITE, pieces, &nr);
 	for (i = 0; i < nr && result == INSN_DONE; buf += pieces[i++].len) {
 		if (vcpu->in_slice || memory_is_mmio(vcpu->vm, pieces[i].gpa, true))
 			result = write_device(vcpu, &pieces[i], buf);
