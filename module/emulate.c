@@ -244,7 +244,7 @@ static enum insn_result write_device(struct vcpu *vcpu, const struct piece *piec
 	if (irq_mmio_write(vcpu, piece->gpa, piece->len, buf))
 		return INSN_DONE;
 	memcpy(&value, buf, piece->len);
-	if (ioeventfd_write(vcpu->vm, false, piece->gpa, piece->len, value) ||
+	if (ioeventfd_write(&vcpu->vm->ioeventfds, false, piece->gpa, piece->len, value) ||
 	    coalesced_write(&vcpu->vm->coalesced, false, piece->gpa, piece->len, buf))
 		return INSN_DONE;
 	f = &mmio->writes[mmio->nr_writes++];

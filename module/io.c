@@ -89,7 +89,7 @@ static enum next exit_in(struct vcpu *vcpu)
 static bool out_inside(struct vcpu *vcpu, u32 value)
 {
 	return irq_pio_write(vcpu, vcpu->pio.port, vcpu->pio.size, value) ||
-	       ioeventfd_write(vcpu->vm, true, vcpu->pio.port, vcpu->pio.size, value) ||
+	       ioeventfd_write(&vcpu->vm->ioeventfds, true, vcpu->pio.port, vcpu->pio.size, value) ||
 	       coalesced_write(&vcpu->vm->coalesced, true, vcpu->pio.port, vcpu->pio.size, &value);
 }
 

@@ -190,13 +190,10 @@ static void add_steal(struct vcpu *vcpu, u64 delay)
 	guest_write(vcpu->vm, version_at, &version, sizeof(version));
 }
 
-void pv_scheduled_in(struct vcpu *vcpu)
+void pv_add_delay(struct vcpu *vcpu)
 {
-	u64 delay;
+	u64 delay = compat_run_delay();
 
-	if (likely(!(vcpu->pv.steal_time & KVM_MSR_ENABLED)))
-		return;
-	delay = compat_run_delay();
 	if (vcpu->pv.preempted)
 		take_preempted(vcpu);
 	/* Another thread's delay is its own; what it has of it was not the guest's. */

@@ -3,6 +3,8 @@
 #ifndef PITH_CPU_PARAVIRT_H
 #define PITH_CPU_PARAVIRT_H
 
+#include <asm/kvm_para.h>
+
 #include "../vcpu.h"
 
 /** pv_has - whether the guest may use a KVM_FEATURE_*: always, unless the client wants CPUID to decide */
@@ -15,11 +17,18 @@ bool pv_is_msr(u32 index);
 int pv_read_msr(struct vcpu *vcpu, u32 index, u64 *value);
 int pv_write_msr(struct vcpu *vcpu, u32 index, u64 value);
 
+/* The second half of pv_scheduled_in(). */
+void pv_add_delay(struct vcpu *vcpu);
+
 /**
  * pv_scheduled_in - before the guest runs on: it is told for how long it had no CPU, and that it has one again; a TLB
  * flush that others left for it is asked for. Not in a slice; may sleep.
  */
-void pv_scheduled_in(struct vcpu *vcpu);
+static inline void pv_scheduled_in(struct vcpu *vcpu)
+{
+	if (unlikely(vcpu->pv.steal_time & KVM_MSR_ENABLED))
+		pv_add_delay(vcpu);
+}
 
 /** pv_preempted - the guest wants to run on but the thread has to give its CPU away. Preemption off or on, not in a slice. */
 void pv_preempted(struct vcpu *vcpu);

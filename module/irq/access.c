@@ -18,36 +18,49 @@ static bool is_port(const struct irqchip *chip, u16 port)
 	return irqchip_whole(chip) && (pic_claims(port) || is_pit_port(chip, port));
 }
 
-/* Registers are bytes. A wider access to the PIC means nothing; of one to the PIT the lowest byte counts, as in KVM. */
-bool irq_pio_read(struct vcpu *vcpu, u16 port, unsigned int size, u32 *value)
+/*
+ * Registers are bytes. A wider access to the PIC means nothing; of one to the PIT the lowest byte counts, as in KVM. Apart
+ * from the callers: ports of the client are the many, and pay for no more than the question whose they are.
+ */
+static noinline void read_port(struct irqchip *chip, u16 port, unsigned int size, u32 *value)
 {
-	struct irqchip *chip = vcpu->vm->irqchip;
-	unsigned long flags;
+	unsigned long flags = irqchip_lock(chip);
 
-	if (!is_port(chip, port))
-		return false;
-	flags = irqchip_lock(chip);
 	if (!pic_claims(port))
 		*value = pit_port_read(&chip->pit, port);
 	else
 		*value = size == 1 ? pic_port_read(&chip->pic, port) : 0;
 	irqchip_unlock(chip, flags);
+}
+
+static noinline void write_port(struct irqchip *chip, u16 port, unsigned int size, u32 value)
+{
+	unsigned long flags = irqchip_lock(chip);
+
+	if (!pic_claims(port))
+		pit_port_write(&chip->pit, port, value);
+	else if (size == 1)
+		pic_port_write(&chip->pic, port, value);
+	irqchip_unlock(chip, flags);
+}
+
+bool irq_pio_read(struct vcpu *vcpu, u16 port, unsigned int size, u32 *value)
+{
+	struct irqchip *chip = vcpu->vm->irqchip;
+
+	if (!is_port(chip, port))
+		return false;
+	read_port(chip, port, size, value);
 	return true;
 }
 
 bool irq_pio_write(struct vcpu *vcpu, u16 port, unsigned int size, u32 value)
 {
 	struct irqchip *chip = vcpu->vm->irqchip;
-	unsigned long flags;
 
 	if (!is_port(chip, port))
 		return false;
-	flags = irqchip_lock(chip);
-	if (!pic_claims(port))
-		pit_port_write(&chip->pit, port, value);
-	else if (size == 1)
-		pic_port_write(&chip->pic, port, value);
-	irqchip_unlock(chip, flags);
+	write_port(chip, port, size, value);
 	return true;
 }
 

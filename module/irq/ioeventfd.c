@@ -54,16 +54,12 @@ static bool matches(const struct ioeventfd *p, bool pio, u64 address, unsigned i
 	return !p->len || (p->len == len && (p->wildcard || p->datamatch == value));
 }
 
-bool ioeventfd_write(struct vm *vm, bool pio, u64 address, unsigned int len, u64 value)
+bool ioeventfd_signal(struct ioeventfds *all, bool pio, u64 address, unsigned int len, u64 value)
 {
-	/* Pairs with the store in ioeventfds_create(). */
-	struct ioeventfds *all = smp_load_acquire(&vm->ioeventfds);
 	struct ioeventfd *p;
 	bool hit = false;
 	int idx;
 
-	if (!all)
-		return false;
 	idx = srcu_read_lock(&all->srcu);
 	hash_for_each_possible_rcu(all->by_address, p, node, address, srcu_read_lock_held(&all->srcu)) {
 		if (!matches(p, pio, address, len, value))

@@ -10,10 +10,12 @@
 
 #include <linux/kvm.h>
 #include <linux/types.h>
+#include <asm/barrier.h>
 
 struct vm;
 struct vcpu;
 struct apic_message;
+struct ioeventfds;
 
 /* -- the run loop's questions; own context ---------------------------------------------------------------------- */
 
@@ -158,8 +160,17 @@ int irq_set_routing(struct vm *vm, const struct kvm_irq_routing_entry *entries, 
 /* irqfd.c, ioeventfd.c */
 int irqfd(struct vm *vm, const struct kvm_irqfd *args);		/* KVM_IRQFD */
 int ioeventfd(struct vm *vm, const struct kvm_ioeventfd *args); /* KVM_IOEVENTFD */
+/* The second half of ioeventfd_write(). */
+bool ioeventfd_signal(struct ioeventfds *all, bool pio, u64 address, unsigned int len, u64 value);
 /* Whether an ioeventfd took the write. Context: the vCPU's thread, slice or not. */
-bool ioeventfd_write(struct vm *vm, bool pio, u64 address, unsigned int len, u64 value);
+static inline bool ioeventfd_write(struct ioeventfds **ioeventfds, bool pio, u64 address, unsigned int len, u64 value)
+{
+	/* Pairs with the store in ioeventfds_create(). */
+	struct ioeventfds *all = smp_load_acquire(ioeventfds);
+
+	return all && ioeventfd_signal(all, pio, address, len, value);
+}
+
 void eventfds_destroy(struct vm *vm);
 
 #endif

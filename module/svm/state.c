@@ -276,21 +276,10 @@ static void write_debug(struct vcpu *vcpu)
 		svm_load_breakpoints(vcpu);
 }
 
-/* Called right before an entry, in a slice. */
-void svm_write_state(struct vcpu *vcpu, u32 changed)
+static noinline void write_more(struct vcpu *vcpu, u32 changed)
 {
 	struct vmcb *vmcb = to_vmcb(vcpu);
 
-	vcpu->changed = 0;
-	if (changed & STATE_RIP)
-		vmcb->save.rip = vcpu->regs.rip;
-	if (changed & STATE_RSP)
-		vmcb->save.rsp = vcpu->regs.gpr[REG_RSP];
-	if (changed & STATE_RFLAGS)
-		vmcb->save.rflags = vcpu->regs.rflags;
-	/* After most exits there is no more than that. */
-	if (!(changed & ~(STATE_RIP | STATE_RSP | STATE_RFLAGS)))
-		return;
 	if (changed & STATE_CR0)
 		write_hardware_cr0(vcpu);
 	if (changed & STATE_CR2)
@@ -320,4 +309,21 @@ void svm_write_state(struct vcpu *vcpu, u32 changed)
 		vmcb->save.g_pat = vcpu->msr.pat;
 	if (changed & STATE_TSC)
 		vmcb->control.tsc_offset = vcpu->tsc_offset;
+}
+
+/* Called right before an entry, in a slice. */
+void svm_write_state(struct vcpu *vcpu, u32 changed)
+{
+	struct vmcb *vmcb = to_vmcb(vcpu);
+
+	vcpu->changed = 0;
+	if (changed & STATE_RIP)
+		vmcb->save.rip = vcpu->regs.rip;
+	if (changed & STATE_RSP)
+		vmcb->save.rsp = vcpu->regs.gpr[REG_RSP];
+	if (changed & STATE_RFLAGS)
+		vmcb->save.rflags = vcpu->regs.rflags;
+	/* After most exits there is no more than that. */
+	if (unlikely(changed & ~(STATE_RIP | STATE_RSP | STATE_RFLAGS)))
+		write_more(vcpu, changed);
 }

@@ -72,6 +72,8 @@ static void efer_to_vmcs(struct vcpu *vcpu)
 	vmcs_write64(GUEST_IA32_EFER, vcpu->efer);
 	vmx_set_ia32e_mode_guest(to_vmx(vcpu), vcpu->efer & EFER_LMA);
 	vmx_fix_loaded_tss(vcpu);
+	/* SCE may be on now. */
+	switch_msrs_load_guest(vcpu);
 }
 
 static void rip_from_vmcs(struct vcpu *vcpu)

@@ -32,12 +32,14 @@ static bool has_switch_msr(int i)
 	return i != SWITCH_TSC_AUX || boot_cpu_has(X86_FEATURE_RDTSCP) || boot_cpu_has(X86_FEATURE_RDPID);
 }
 
-static __always_inline void load(struct switch_msrs *msrs, int i, u64 value)
+/* Whether it was another one. */
+static __always_inline bool load(struct switch_msrs *msrs, int i, u64 value)
 {
 	if (msrs->loaded[i] == value)
-		return;
+		return false;
 	wrmsrl(switch_msr[i], value);
 	msrs->loaded[i] = value;
+	return true;
 }
 
 /** switch_msrs_read_host - what the host has in them on this CPU; they stay the same while it runs. Interrupts off. */
@@ -80,13 +82,17 @@ static void on_user_return(struct user_return_notifier *notifier)
 void switch_msrs_load_guest(const struct vcpu *vcpu)
 {
 	struct switch_msrs *msrs = this_cpu_ptr(&switch_msrs);
+	bool changed = false;
 
-	load(msrs, SWITCH_STAR, vcpu->msr.star);
-	load(msrs, SWITCH_LSTAR, vcpu->msr.lstar);
-	load(msrs, SWITCH_SFMASK, vcpu->msr.sfmask);
+	/* Else SYSCALL is #UD, and nothing else uses them: RDMSR and WRMSR exit. */
+	if (vcpu->efer & EFER_SCE) {
+		changed |= load(msrs, SWITCH_STAR, vcpu->msr.star);
+		changed |= load(msrs, SWITCH_LSTAR, vcpu->msr.lstar);
+		changed |= load(msrs, SWITCH_SFMASK, vcpu->msr.sfmask);
+	}
 	if (has_switch_msr(SWITCH_TSC_AUX))
-		load(msrs, SWITCH_TSC_AUX, vcpu->msr.tsc_aux);
-	if (!msrs->registered) {
+		changed |= load(msrs, SWITCH_TSC_AUX, vcpu->msr.tsc_aux);
+	if (changed && !msrs->registered) {
 		msrs->notifier.on_user_return = on_user_return;
 		user_return_notifier_register(&msrs->notifier);
 		msrs->registered = true;
