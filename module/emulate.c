@@ -186,6 +186,15 @@ static enum insn_result find(struct attempt *a, u64 linear, unsigned int size, u
 	return result;
 }
 
+/*
+ * Whether no RAM answers; in a slice the CPU has just found that. To be asked again when an access to RAM has failed: its
+ * slot may have gone in between.
+ */
+static bool is_device(struct vcpu *vcpu, const struct piece *piece, bool write)
+{
+	return vcpu->in_slice || memory_is_mmio(vcpu->vm, piece->gpa, write);
+}
+
 /* An earlier try of this instruction has read it from a device. */
 static bool was_read(const struct mmio *mmio, const struct piece *piece)
 {
@@ -216,6 +225,15 @@ static enum insn_result read_device(struct vcpu *vcpu, const struct piece *piece
 	return INSN_DONE;
 }
 
+static enum insn_result read_piece(struct vcpu *vcpu, const struct piece *piece, void *buf)
+{
+	if (was_read(&vcpu->mmio, piece) || is_device(vcpu, piece, false))
+		return read_device(vcpu, piece, buf);
+	if (!guest_read(vcpu->vm, piece->gpa, buf, piece->len))
+		return INSN_DONE;
+	return is_device(vcpu, piece, false) ? read_device(vcpu, piece, buf) : INSN_UNHANDLED;
+}
+
 static enum insn_result read_linear(void *ctx, u64 linear, void *buf, unsigned int size, bool for_write)
 {
 	struct attempt *a = ctx;
@@ -225,13 +243,8 @@ static enum insn_result read_linear(void *ctx, u64 linear, void *buf, unsigned i
 	unsigned int i, nr;
 
 	result = find(a, linear, size, for_write ? WALK_WRITE : 0, pieces, &nr);
-	for (i = 0; i < nr && result == INSN_DONE; buf += pieces[i++].len) {
-		if (vcpu->in_slice || was_read(&vcpu->mmio, &pieces[i]) ||
-		    memory_is_mmio(vcpu->vm, pieces[i].gpa, false))
-			result = read_device(vcpu, &pieces[i], buf);
-		else if (guest_read(vcpu->vm, pieces[i].gpa, buf, pieces[i].len))
-			result = INSN_UNHANDLED;
-	}
+	for (i = 0; i < nr && result == INSN_DONE; buf += pieces[i++].len)
+		result = read_piece(vcpu, &pieces[i], buf);
 	return result;
 }
 
@@ -254,6 +267,15 @@ static enum insn_result write_device(struct vcpu *vcpu, const struct piece *piec
 	return INSN_DONE;
 }
 
+static enum insn_result write_piece(struct vcpu *vcpu, const struct piece *piece, const void *buf)
+{
+	if (is_device(vcpu, piece, true))
+		return write_device(vcpu, piece, buf);
+	if (!guest_write(vcpu->vm, piece->gpa, buf, piece->len))
+		return INSN_DONE;
+	return is_device(vcpu, piece, true) ? write_device(vcpu, piece, buf) : INSN_UNHANDLED;
+}
+
 static enum insn_result write_linear(void *ctx, u64 linear, const void *buf, unsigned int size)
 {
 	struct attempt *a = ctx;
@@ -263,12 +285,8 @@ static enum insn_result write_linear(void *ctx, u64 linear, const void *buf, uns
 	unsigned int i, nr;
 
 	result = find(a, linear, size, WALK_WRITE, pieces, &nr);
-	for (i = 0; i < nr && result == INSN_DONE; buf += pieces[i++].len) {
-		if (vcpu->in_slice || memory_is_mmio(vcpu->vm, pieces[i].gpa, true))
-			result = write_device(vcpu, &pieces[i], buf);
-		else if (guest_write(vcpu->vm, pieces[i].gpa, buf, pieces[i].len))
-			result = INSN_UNHANDLED;
-	}
+	for (i = 0; i < nr && result == INSN_DONE; buf += pieces[i++].len)
+		result = write_piece(vcpu, &pieces[i], buf);
 	return result;
 }
 
