@@ -69,6 +69,29 @@ static void guest_count(void)
 		sync_host(DONE);
 }
 
+#define MODEL_SLOTS 64
+#define MODEL_SLOT_PAGES 8
+
+static struct {
+	u64 nr, at[MODEL_SLOTS * MODEL_SLOT_PAGES], value[MODEL_SLOTS * MODEL_SLOT_PAGES];
+	u64 wrong;
+} looks;
+
+/* Looks at what stands where. */
+static void guest_look(void)
+{
+	u64 i;
+
+	for (;;) {
+		for (i = 0; i < looks.nr; i++)
+			if (*(volatile u64 *)looks.at[i] != looks.value[i]) {
+				looks.wrong = i;
+				sync_host(WRONG);
+			}
+		sync_host(DONE);
+	}
+}
+
 /* -- the host ----------------------------------------------------------------------------------------------------- */
 
 static struct machine m;
@@ -310,6 +333,94 @@ static void test_many(void)
 	machine_expect(&m, 0, DONE);
 }
 
+/* -- slots at random, against a model ------------------------------------------------------------------------------ */
+
+#define MODEL_PAGES 256 /* of the guest */
+#define HOST_PAGES 48
+
+static struct {
+	u64 npages, gfn, host; /* npages 0: is not there */
+} model[MODEL_SLOTS];
+
+static bool model_overlaps(unsigned int slot, u64 gfn, u64 npages)
+{
+	unsigned int i;
+
+	for (i = 0; i < MODEL_SLOTS; i++)
+		if (i != slot && model[i].npages && gfn < model[i].gfn + model[i].npages && model[i].gfn < gfn + npages)
+			return true;
+	return false;
+}
+
+static u64 below(u64 end)
+{
+	return rand() % end;
+}
+
+/* Creates, moves or deletes a slot. Places are tight, so half of it is refused; host ranges overlap as they will. */
+static void change_one(u8 *memory)
+{
+	unsigned int slot = rand() % MODEL_SLOTS;
+	u64 npages = model[slot].npages ?: 1 + below(MODEL_SLOT_PAGES);
+	u64 gfn = below(MODEL_PAGES - MODEL_SLOT_PAGES);
+	u64 host = model[slot].npages ? model[slot].host : below(HOST_PAGES - MODEL_SLOT_PAGES);
+
+	if (model[slot].npages && rand() % 2) {
+		need_slot(FIRST_MANY + slot, 0, NULL, 0, 0);
+		model[slot].npages = 0;
+	} else if (model_overlaps(slot, gfn, npages)) {
+		expect_errno(set_slot(FIRST_MANY + slot, GPA + gfn * PAGE, memory + host * PAGE, npages * PAGE, 0),
+			     EEXIST);
+	} else {
+		need_slot(FIRST_MANY + slot, GPA + gfn * PAGE, memory + host * PAGE, npages * PAGE, 0);
+		model[slot].npages = npages;
+		model[slot].gfn = gfn;
+		model[slot].host = host;
+	}
+}
+
+/* Other pages, with other values, stand in a part of the memory: all slots that show it have to let the old ones go. */
+static void replace_memory(u8 *memory)
+{
+	static u64 values;
+	u64 first = below(HOST_PAGES), end = first + 1 + below(HOST_PAGES - first);
+
+	if (madvise(memory + first * PAGE, (end - first) * PAGE, MADV_DONTNEED))
+		die("madvise");
+	for (; first < end; first++)
+		*(u64 *)(memory + first * PAGE) = ++values;
+}
+
+static void look_at_all(const u8 *memory)
+{
+	unsigned int slot, page;
+
+	looks.nr = 0;
+	for (slot = 0; slot < MODEL_SLOTS; slot++)
+		for (page = 0; page < model[slot].npages; page++) {
+			looks.at[looks.nr] = GPA + (model[slot].gfn + page) * PAGE;
+			looks.value[looks.nr++] = *(u64 *)(memory + (model[slot].host + page) * PAGE);
+		}
+	if (machine_run(&m, 0) != DONE)
+		fail("look %lu: not %#lx at %#lx", looks.wrong, looks.value[looks.wrong], looks.at[looks.wrong]);
+}
+
+static void test_model(void)
+{
+	unsigned int i, rounds = is_long() ? 20000 : 1500;
+	u8 *memory = anonymous(HOST_PAGES * PAGE);
+
+	srand(4);
+	make_machine(guest_look);
+	for (i = 0; i < rounds && !failed(); i++) {
+		change_one(memory);
+		if (i % 4 == 0)
+			replace_memory(memory);
+		if (i % 4 == 1)
+			look_at_all(memory);
+	}
+}
+
 /* -- one memory in two places ------------------------------------------------------------------------------------- */
 
 static void test_aliases(void)
@@ -336,6 +447,7 @@ static const struct test tests[] = {
 	{ "host memory that is half there", test_half_mapped },
 	{ "slots that change under a running guest", test_change_running },
 	{ "many slots", test_many },
+	{ "slots at random, against a model", test_model },
 	{ "one memory in two places", test_aliases },
 };
 

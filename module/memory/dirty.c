@@ -135,7 +135,7 @@ static const struct slot *logged_slot(struct memory *m, u32 id)
 
 	if (id >= MEMORY_MAX_SLOTS)
 		return ERR_PTR(-EINVAL);
-	slot = slots_find_id(rcu_dereference_protected(m->slots, lockdep_is_held(&m->slots_lock)), id);
+	slot = xa_load(&m->slot_ids, id);
 	return slot && slot->dirty ? slot : ERR_PTR(-ENOENT);
 }
 

@@ -4,6 +4,7 @@
 #define PITH_MEMORY_INTERNAL_H
 
 #include <linux/bitops.h>
+#include <linux/interval_tree.h>
 #include <linux/mm.h>
 #include <linux/nospec.h>
 
@@ -19,19 +20,6 @@ struct slot {
 	u16 id;
 	bool retired;	      /* being moved or deleted: not for the guest any more, but still for the notifier */
 	unsigned long *dirty; /* bit per page, NULL when writes are not logged */
-};
-
-/*
- * All slots, in three orders. Not changed while readers can see it. Guest ranges do not overlap; host ranges may, so
- * host_end[i] is the highest end of the first i + 1 slots by host address, and tells where to stop.
- */
-enum slot_order { BY_GFN, BY_HOST, BY_ID, NR_SLOT_ORDERS };
-
-struct slots {
-	unsigned int nr, capacity;
-	unsigned int hint; /* where the last lookup by gfn succeeded */
-	struct slot **sorted[NR_SLOT_ORDERS];
-	unsigned long *host_end;
 };
 
 static inline bool slot_holds(const struct slot *slot, u64 gfn)
@@ -57,11 +45,14 @@ static inline void slot_mark_dirty(const struct slot *slot, u64 gfn)
 		set_bit(gfn - slot->gfn, slot->dirty);
 }
 
-/* The first place in an order whose slot's key is @key or higher. */
-unsigned int slots_position(const struct slots *slots, enum slot_order order, u64 key);
+/*
+ * The slots of a set that hold any of the guest pages, or host addresses, from @first to @last; NULL: no more. Under m->srcu
+ * or m->slots_lock.
+ */
+struct slot *slots_first(struct slots *slots, enum slot_order order, u64 first, u64 last);
+struct slot *slots_next(struct slots *slots, enum slot_order order, struct slot *slot, u64 first, u64 last);
 
 struct slot *slots_find(struct slots *slots, u64 gfn);
-struct slot *slots_find_id(const struct slots *slots, u32 id);
 
 /* -- tables.c --------------------------------------------------------------------------------------------------- */
 

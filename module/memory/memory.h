@@ -10,16 +10,29 @@
 #include <linux/kvm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
+#include <linux/rbtree.h>
 #include <linux/spinlock.h>
 #include <linux/srcu.h>
 #include <linux/types.h>
+#include <linux/xarray.h>
 
 struct vm;
 struct vcpu;
-struct slots;
+struct slot;
 
 /* As many as KVM has for users; their numbers are below. */
 #define MEMORY_MAX_SLOTS 32764
+
+/* All slots, in two orders: intervals of guest pages, which do not overlap, and of host addresses, which may. */
+enum slot_order { BY_GFN, BY_HOST, NR_SLOT_ORDERS };
+
+#define NR_SLOT_SETS 2
+
+struct slots {
+	struct rb_root_cached tree[NR_SLOT_ORDERS];
+	struct slot *hint; /* what the last lookup by gfn found */
+	unsigned int index;
+};
 
 /* What an access wants. */
 #define ACCESS_READ BIT(0)
@@ -57,10 +70,11 @@ struct table_format {
  * began; if that has grown, or an invalidation that covers the address is under way, it has to begin anew.
  */
 struct memory {
-	struct srcu_struct srcu; /* readers of slots */
-	struct slots __rcu *slots;
-	struct slots *spare_slots; /* a second copy, for writers */
-	struct mutex slots_lock;   /* writers of slots, and the clearing of dirty logs */
+	struct srcu_struct srcu;   /* readers of slots */
+	struct slots __rcu *slots; /* one of the two */
+	struct slots slot_sets[NR_SLOT_SETS];
+	struct xarray slot_ids;	 /* id -> struct slot, for writers */
+	struct mutex slots_lock; /* writers of slots, and the clearing of dirty logs */
 	struct mmu_notifier notifier;
 	u64 manual_protect;	    /* KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2: the flags in force */
 	unsigned long nr_mmu_pages; /* KVM_SET_NR_MMU_PAGES; 0: not asked for */

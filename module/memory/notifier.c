@@ -28,24 +28,20 @@ static bool act_on_slot(struct vm *vm, const struct slot *slot, unsigned long st
 	return action(vm, slot->gfn + (start >> PAGE_SHIFT), slot->gfn + (PAGE_ALIGN(end) >> PAGE_SHIFT), may_sleep);
 }
 
-/* Goes down from the last slot that begins below the end, to where all end below the start. */
 static bool act_on_host_range(struct vm *vm, unsigned long start, unsigned long end, range_action action,
 			      bool may_sleep)
 {
 	struct memory *m = &vm->memory;
-	const struct slots *slots;
-	const struct slot *slot;
+	struct slots *slots;
+	struct slot *slot;
 	bool found = false;
-	unsigned int i;
 	int idx;
 
 	idx = srcu_read_lock(&m->srcu);
 	slots = srcu_dereference(m->slots, &m->srcu);
-	for (i = slots_position(slots, BY_HOST, end); i-- && slots->host_end[i] > start;) {
-		slot = slots->sorted[BY_HOST][i];
-		if (slot_host_end(slot) > start)
-			found |= act_on_slot(vm, slot, start, end, action, may_sleep);
-	}
+	for (slot = slots_first(slots, BY_HOST, start, end - 1); slot;
+	     slot = slots_next(slots, BY_HOST, slot, start, end - 1))
+		found |= act_on_slot(vm, slot, start, end, action, may_sleep);
 	srcu_read_unlock(&m->srcu, idx);
 	return found;
 }

@@ -2,7 +2,8 @@
 /*
  * Slots: which range of the client's address space stands at which guest-physical address. Looked up by the guest's
  * address (faults, emulation), by the host's (MMU notifier) and by number (ioctls); changed seldom, one at a time. The
- * set exists twice: readers see one, the other is changed and takes its place, and then the first is changed as well.
+ * trees that readers walk exist twice: they see one set of them, the other is changed and takes its place, and then the
+ * first is changed as well. Each slot has nodes for both, so a change allocates nothing that could be missing halfway.
  */
 #include <linux/bitmap.h>
 #include <linux/slab.h>
@@ -14,186 +15,105 @@
 /* KVM's limit: page numbers within a slot fit into an int. */
 #define SLOT_MAX_PAGES ((1ul << 31) - 1)
 
-#define FIRST_CAPACITY 16
-
 /* -- the set ------------------------------------------------------------------------------------------------------ */
 
-static struct slots *slots_alloc(unsigned int capacity)
-{
-	size_t order_size = capacity * sizeof(struct slot *);
-	struct slots *slots;
-	unsigned int i;
-	void *room;
+/* A slot with its nodes in both sets; faults take the first part with them. */
+struct placed_slot {
+	struct slot slot;
+	struct interval_tree_node node[NR_SLOT_SETS][NR_SLOT_ORDERS];
+};
 
-	slots = kvmalloc(sizeof(*slots) + NR_SLOT_ORDERS * order_size + capacity * sizeof(unsigned long),
-			 GFP_KERNEL_ACCOUNT);
-	if (!slots)
-		return NULL;
-	slots->nr = 0;
-	slots->hint = 0;
-	slots->capacity = capacity;
-	room = slots + 1;
-	for (i = 0; i < NR_SLOT_ORDERS; i++, room += order_size)
-		slots->sorted[i] = room;
-	slots->host_end = room;
-	return slots;
+static struct interval_tree_node *slot_node(const struct slots *slots, struct slot *slot, enum slot_order order)
+{
+	return &container_of(slot, struct placed_slot, slot)->node[slots->index][order];
 }
 
-static struct slots *slots_copy(const struct slots *from, unsigned int capacity)
+static struct slot *node_slot(const struct slots *slots, struct interval_tree_node *node, enum slot_order order)
 {
-	struct slots *to = slots_alloc(capacity);
-	unsigned int i;
-
-	if (!to)
-		return NULL;
-	to->nr = from->nr;
-	for (i = 0; i < NR_SLOT_ORDERS; i++)
-		memcpy(to->sorted[i], from->sorted[i], from->nr * sizeof(struct slot *));
-	memcpy(to->host_end, from->host_end, from->nr * sizeof(unsigned long));
-	return to;
+	return node ? &container_of(node, struct placed_slot, node[slots->index][order])->slot : NULL;
 }
 
-static u64 slot_key(const struct slot *slot, enum slot_order order)
+struct slot *slots_first(struct slots *slots, enum slot_order order, u64 first, u64 last)
 {
-	switch (order) {
-	case BY_GFN:
-		return slot->gfn;
-	case BY_HOST:
-		return slot->host;
-	default:
-		return slot->id;
-	}
+	return node_slot(slots, interval_tree_iter_first(&slots->tree[order], first, last), order);
 }
 
-unsigned int slots_position(const struct slots *slots, enum slot_order order, u64 key)
+struct slot *slots_next(struct slots *slots, enum slot_order order, struct slot *slot, u64 first, u64 last)
 {
-	unsigned int low = 0, high = slots->nr, middle;
-
-	while (low < high) {
-		middle = low + (high - low) / 2;
-		if (slot_key(slots->sorted[order][middle], order) < key)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return node_slot(slots, interval_tree_iter_next(slot_node(slots, slot, order), first, last), order);
 }
 
 /* The slot at a guest page, or NULL. Neighbouring lookups mostly hit the same one; the hint may be anybody's. */
 struct slot *slots_find(struct slots *slots, u64 gfn)
 {
-	struct slot **sorted = slots->sorted[BY_GFN];
-	unsigned int i = READ_ONCE(slots->hint);
+	struct slot *slot = READ_ONCE(slots->hint);
 
-	if (i < slots->nr && slot_holds(sorted[i], gfn))
-		return sorted[i];
-	i = slots_position(slots, BY_GFN, gfn + 1);
-	if (!i || !slot_holds(sorted[i - 1], gfn))
-		return NULL;
-	WRITE_ONCE(slots->hint, i - 1);
-	return sorted[i - 1];
-}
-
-struct slot *slots_find_id(const struct slots *slots, u32 id)
-{
-	unsigned int i = slots_position(slots, BY_ID, id);
-
-	return i < slots->nr && slots->sorted[BY_ID][i]->id == id ? slots->sorted[BY_ID][i] : NULL;
-}
-
-static void update_host_ends(struct slots *slots, unsigned int first)
-{
-	unsigned int i;
-
-	for (i = first; i < slots->nr; i++)
-		slots->host_end[i] = max(i ? slots->host_end[i - 1] : 0, slot_host_end(slots->sorted[BY_HOST][i]));
+	if (slot && slot_holds(slot, gfn))
+		return slot;
+	slot = slots_first(slots, BY_GFN, gfn, gfn);
+	if (slot)
+		WRITE_ONCE(slots->hint, slot);
+	return slot;
 }
 
 static void slots_insert(struct slots *slots, struct slot *slot)
 {
-	unsigned int order, at, host_at = 0;
-	struct slot **sorted;
+	struct interval_tree_node *node;
+	unsigned int order;
 
 	for (order = 0; order < NR_SLOT_ORDERS; order++) {
-		sorted = slots->sorted[order];
-		at = slots_position(slots, order, slot_key(slot, order));
-		memmove(&sorted[at + 1], &sorted[at], (slots->nr - at) * sizeof(*sorted));
-		sorted[at] = slot;
-		if (order == BY_HOST)
-			host_at = at;
+		node = slot_node(slots, slot, order);
+		node->start = order == BY_GFN ? slot->gfn : slot->host;
+		node->last = order == BY_GFN ? slot->gfn + slot->npages - 1 : slot_host_end(slot) - 1;
+		interval_tree_insert(node, &slots->tree[order]);
 	}
-	slots->nr++;
-	update_host_ends(slots, host_at);
 }
 
-static void slots_remove(struct slots *slots, const struct slot *slot)
+static void slots_remove(struct slots *slots, struct slot *slot)
 {
-	unsigned int order, at, host_at = 0;
-	struct slot **sorted;
+	unsigned int order;
 
-	for (order = 0; order < NR_SLOT_ORDERS; order++) {
-		sorted = slots->sorted[order];
-		at = slots_position(slots, order, slot_key(slot, order));
-		while (sorted[at] != slot) /* several may be at the same host address */
-			at++;
-		memmove(&sorted[at], &sorted[at + 1], (slots->nr - at - 1) * sizeof(*sorted));
-		if (order == BY_HOST)
-			host_at = at;
-	}
-	slots->nr--;
-	update_host_ends(slots, host_at);
+	for (order = 0; order < NR_SLOT_ORDERS; order++)
+		interval_tree_remove(slot_node(slots, slot, order), &slots->tree[order]);
 }
 
-/* Puts @new in the place of @old; either may be NULL. */
-static void slots_exchange(struct slots *slots, const struct slot *old, struct slot *new)
-{
-	if (old)
-		slots_remove(slots, old);
-	if (new)
-		slots_insert(slots, new);
-}
-
-/* -- the two copies of the set: one that is published, one that may be changed ------------------------------------ */
+/* -- the two sets: one that is published, one that may be changed ------------------------------------------------- */
 
 static struct slots *published(struct memory *m)
 {
 	return rcu_dereference_protected(m->slots, lockdep_is_held(&m->slots_lock));
 }
 
-/* When it returns nobody looks at the copy that was the published one, nor at a slot that is in that one alone. */
-static void publish(struct memory *m)
+/* In the set that nobody looks at. Puts @new in the place of @old; either may be NULL. */
+static void exchange_unpublished(struct memory *m, struct slot *old, struct slot *new)
 {
-	struct slots *old = published(m);
+	struct slots *slots = &m->slot_sets[!published(m)->index];
 
-	rcu_assign_pointer(m->slots, m->spare_slots);
-	synchronize_srcu_expedited(&m->srcu);
-	m->spare_slots = old;
+	slots->hint = NULL;
+	if (old)
+		slots_remove(slots, old);
+	if (new)
+		slots_insert(slots, new);
 }
 
-/* Both copies, equal now, get room for one more slot. Only the unpublished one can be put in a larger place. */
-static int make_room(struct memory *m)
+/* When it returns nobody looks at the set that was the published one, nor at a slot that is in that one alone. */
+static void publish_other(struct memory *m)
 {
-	unsigned int nr = m->spare_slots->nr;
-	struct slots *larger;
+	rcu_assign_pointer(m->slots, &m->slot_sets[!published(m)->index]);
+	synchronize_srcu_expedited(&m->srcu);
+}
 
-	for (;;) {
-		if (m->spare_slots->capacity == nr) {
-			larger = slots_copy(m->spare_slots, 2 * nr);
-			if (!larger)
-				return -ENOMEM;
-			kvfree(m->spare_slots);
-			m->spare_slots = larger;
-		}
-		if (published(m)->capacity > nr)
-			return 0;
-		publish(m);
-	}
+static void exchange_slots(struct memory *m, struct slot *old, struct slot *new)
+{
+	exchange_unpublished(m, old, new);
+	publish_other(m);
+	exchange_unpublished(m, old, new);
 }
 
 static void slot_free(struct slot *slot)
 {
 	kvfree(slot->dirty);
-	kfree(slot);
+	kfree(container_of(slot, struct placed_slot, slot));
 }
 
 /* -- KVM_SET_USER_MEMORY_REGION ----------------------------------------------------------------------------------- */
@@ -219,19 +139,14 @@ static bool region_is_sane(const struct memory *m, const struct kvm_userspace_me
 	return gpa + size >= gpa && (!size || gpa + size <= gpa_limit(m));
 }
 
-static bool overlaps(const struct slots *slots, u64 gfn, u64 npages, const struct slot *except)
+static bool overlaps(struct slots *slots, u64 gfn, u64 npages, const struct slot *except)
 {
-	unsigned int i = slots_position(slots, BY_GFN, gfn + npages);
-	const struct slot *slot;
+	u64 last = gfn + npages - 1;
+	struct slot *slot = slots_first(slots, BY_GFN, gfn, last);
 
-	while (i--) {
-		slot = slots->sorted[BY_GFN][i];
-		if (slot->gfn + slot->npages <= gfn)
-			break;
-		if (slot != except)
-			return true;
-	}
-	return false;
+	if (slot && slot == except)
+		slot = slots_next(slots, BY_GFN, slot, gfn, last);
+	return slot;
 }
 
 /* A client that takes the log by itself may want all pages to be in it at first. */
@@ -244,10 +159,12 @@ static bool initially_set(const struct memory *m)
 static struct slot *slot_create(const struct memory *m, const struct kvm_userspace_memory_region *region,
 				const struct slot *old)
 {
-	struct slot *slot = kzalloc(sizeof(*slot), GFP_KERNEL_ACCOUNT);
+	struct placed_slot *placed = kzalloc(sizeof(*placed), GFP_KERNEL_ACCOUNT);
+	struct slot *slot;
 
-	if (!slot)
+	if (!placed)
 		return NULL;
+	slot = &placed->slot;
 	slot->gfn = region->guest_phys_addr >> PAGE_SHIFT;
 	slot->npages = region->memory_size >> PAGE_SHIFT;
 	slot->host = region->userspace_addr;
@@ -261,7 +178,7 @@ static struct slot *slot_create(const struct memory *m, const struct kvm_userspa
 	}
 	slot->dirty = kvcalloc(BITS_TO_LONGS(slot->npages), sizeof(long), GFP_KERNEL_ACCOUNT);
 	if (!slot->dirty) {
-		kfree(slot);
+		kfree(placed);
 		return NULL;
 	}
 	if (initially_set(m))
@@ -287,7 +204,7 @@ static bool has_log(const struct slot *slot)
 /* Whether a log begins that has all pages in it. */
 static bool log_is_full(const struct slot *old, const struct slot *new)
 {
-	return new->dirty && !old->dirty &&bitmap_full(new->dirty, new->npages);
+	return has_log(new) && !has_log(old) && bitmap_full(new->dirty, new->npages);
 }
 
 static void unmap_slot(struct vm *vm, const struct slot *slot)
@@ -305,40 +222,57 @@ static void unmap_slot(struct vm *vm, const struct slot *slot)
  * in which all pages are lets the entries be: they are protected as the client takes the pages out of it. vCPUs look
  * after what the CPU logs from before the first such slot is there until the last one's entries are gone.
  */
-static int replace_slot(struct vm *vm, struct slot *old, struct slot *new)
+static void replace_slot(struct vm *vm, struct slot *old, struct slot *new)
 {
 	struct memory *m = &vm->memory;
 	bool goes = old && (!new || new->gfn != old->gfn), had_log = has_log(old);
-	int r = new ? make_room(m) : 0;
 
-	if (r) {
-		slot_free_beside(new, old);
-		return r;
-	}
 	if (goes) {
 		WRITE_ONCE(old->retired, true);
 		unmap_slot(vm, old);
 	}
 	WRITE_ONCE(m->nr_logged, m->nr_logged + has_log(new));
-	slots_exchange(m->spare_slots, old, new);
 	/* Afterwards nobody reads or writes guest memory by the old slot any more, or marks pages in its log. */
-	publish(m);
-	slots_exchange(m->spare_slots, old, new);
+	exchange_slots(m, old, new);
 	if (old && !goes)
 		memory_unmap(vm, old->gfn, old->gfn + (log_is_full(old, new) ? 0 : old->npages), true);
 	WRITE_ONCE(m->nr_logged, m->nr_logged - had_log);
 	slot_free_beside(old, new);
+}
+
+static int delete_slot(struct vm *vm, struct slot *old)
+{
+	if (!old)
+		return -EINVAL;
+	xa_erase(&vm->memory.slot_ids, old->id);
+	replace_slot(vm, old, NULL);
 	return 0;
+}
+
+static int place_slot(struct vm *vm, const struct kvm_userspace_memory_region *region, struct slot *old)
+{
+	struct memory *m = &vm->memory;
+	struct slot *new = slot_create(m, region, old);
+	int r;
+
+	if (!new)
+		return -ENOMEM;
+	r = xa_err(xa_store(&m->slot_ids, new->id, new, GFP_KERNEL));
+	if (r)
+		slot_free_beside(new, old);
+	else
+		replace_slot(vm, old, new);
+	return r;
 }
 
 static int change_slot(struct vm *vm, const struct kvm_userspace_memory_region *region)
 {
-	const struct slots *slots = published(&vm->memory);
-	struct slot *old = slots_find_id(slots, region->slot), *new;
+	struct memory *m = &vm->memory;
+	struct slot *old = xa_load(&m->slot_ids, region->slot);
 	u64 gfn = region->guest_phys_addr >> PAGE_SHIFT, npages = region->memory_size >> PAGE_SHIFT;
 
 	if (!npages)
-		return old ? replace_slot(vm, old, NULL) : -EINVAL;
+		return delete_slot(vm, old);
 	if (old) {
 		if (region->userspace_addr != old->host || npages != old->npages ||
 		    ((region->flags ^ old->flags) & KVM_MEM_READONLY))
@@ -346,10 +280,9 @@ static int change_slot(struct vm *vm, const struct kvm_userspace_memory_region *
 		if (gfn == old->gfn && region->flags == old->flags)
 			return 0;
 	}
-	if (overlaps(slots, gfn, npages, old))
+	if (overlaps(published(m), gfn, npages, old))
 		return -EEXIST;
-	new = slot_create(&vm->memory, region, old);
-	return new ? replace_slot(vm, old, new) : -ENOMEM;
+	return place_slot(vm, region, old);
 }
 
 int memory_set_slot(struct vm *vm, const struct kvm_userspace_memory_region *region)
@@ -379,16 +312,15 @@ int memory_set_nr_mmu_pages(struct vm *vm, unsigned long nr)
 unsigned long memory_get_nr_mmu_pages(struct vm *vm)
 {
 	struct memory *m = &vm->memory;
-	const struct slots *slots;
-	unsigned int i;
+	const struct slot *slot;
+	unsigned long id;
 	u64 npages = 0;
 
 	if (READ_ONCE(m->nr_mmu_pages))
 		return m->nr_mmu_pages;
 	mutex_lock(&m->slots_lock);
-	slots = published(m);
-	for (i = 0; i < slots->nr; i++)
-		npages += slots->sorted[BY_ID][i]->npages;
+	xa_for_each(&m->slot_ids, id, slot)
+		npages += slot->npages;
 	mutex_unlock(&m->slots_lock);
 	return max_t(u64, npages / 50, MIN_MMU_PAGES);
 }
@@ -397,20 +329,21 @@ unsigned long memory_get_nr_mmu_pages(struct vm *vm)
 
 static void free_slots(struct memory *m)
 {
-	struct slots *slots = rcu_dereference_protected(m->slots, true);
-	unsigned int i;
+	struct slot *slot;
+	unsigned long id;
 
-	for (i = 0; slots && i < slots->nr; i++)
-		slot_free(slots->sorted[BY_ID][i]);
-	kvfree(slots);
-	kvfree(m->spare_slots);
+	xa_for_each(&m->slot_ids, id, slot)
+		slot_free(slot);
+	xa_destroy(&m->slot_ids);
 }
 
-static int alloc_slots(struct memory *m)
+static void init_slots(struct memory *m)
 {
-	RCU_INIT_POINTER(m->slots, slots_alloc(FIRST_CAPACITY));
-	m->spare_slots = slots_alloc(FIRST_CAPACITY);
-	return rcu_access_pointer(m->slots) && m->spare_slots ? 0 : -ENOMEM;
+	mutex_init(&m->slots_lock);
+	xa_init_flags(&m->slot_ids, XA_FLAGS_ACCOUNT);
+	/* All zeroes, a set is empty. */
+	m->slot_sets[1].index = 1;
+	RCU_INIT_POINTER(m->slots, &m->slot_sets[0]);
 }
 
 int memory_init(struct vm *vm, const struct table_format *format)
@@ -420,14 +353,11 @@ int memory_init(struct vm *vm, const struct table_format *format)
 
 	m->format = format;
 	m->notifier.ops = &memory_notifier_ops;
-	mutex_init(&m->slots_lock);
 	rwlock_init(&m->lock);
-	r = alloc_slots(m);
-	if (r)
-		goto free_slots;
+	init_slots(m);
 	r = tables_init(m);
 	if (r)
-		goto free_slots;
+		return r;
 	r = init_srcu_struct(&m->srcu);
 	if (r)
 		goto free_tables;
@@ -441,8 +371,6 @@ free_srcu:
 	cleanup_srcu_struct(&m->srcu);
 free_tables:
 	tables_free(m);
-free_slots:
-	free_slots(m);
 	return r;
 }
 
