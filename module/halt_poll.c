@@ -45,7 +45,7 @@ void halt_poll(struct vcpu *vcpu, bool (*wakes)(struct vcpu *vcpu))
 	if (!time || !vcpu->pv.poll_control)
 		return;
 	end = ktime_get_ns() + time;
-	while (!wakes(vcpu) && !signal_pending(current) && single_task_running() && !need_resched() &&
+	while (single_task_running() && !need_resched() && !wakes(vcpu) && !signal_pending(current) &&
 	       ktime_get_ns() < end)
 		cpu_relax();
 }

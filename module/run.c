@@ -348,6 +348,7 @@ static bool vcpu_wakes(struct vcpu *vcpu)
 /* HLT, and the wait for SIPI: sleeps until there is something to do, a signal, or a kick. */
 static enum next vcpu_halt(struct vcpu *vcpu)
 {
+	bool wakes;
 	u64 began;
 
 	vcpu->stat.halts++;
@@ -355,14 +356,18 @@ static enum next vcpu_halt(struct vcpu *vcpu)
 	vcpu_know(vcpu, STATE_SHADOW | STATE_RFLAGS);
 	began = ktime_get_ns();
 	halt_poll(vcpu, vcpu_wakes);
-	rcuwait_wait_event(&vcpu->wait, vcpu_wakes(vcpu) || signal_pending(current), TASK_INTERRUPTIBLE);
+	rcuwait_wait_event(&vcpu->wait, (wakes = vcpu_wakes(vcpu)) || signal_pending(current), TASK_INTERRUPTIBLE);
 	halt_poll_learn(vcpu, ktime_get_ns() - began);
-	if (vcpu_take_request(vcpu, REQ_TIMER))
+	if (vcpu_take_request(vcpu, REQ_TIMER)) {
 		irq_timer_expired(vcpu);
-	if (vcpu->mp_state == KVM_MP_STATE_HALTED && vcpu_wakes(vcpu)) {
+		wakes = vcpu_wakes(vcpu);
+	}
+	if (vcpu->mp_state == KVM_MP_STATE_HALTED && wakes) {
 		vcpu->mp_state = KVM_MP_STATE_RUNNABLE;
 		WRITE_ONCE(vcpu->pv.unhalted, false);
-		vcpu_request(vcpu, REQ_EVENT);
+		/* It was looked at when interrupts were off, perhaps. A CPU that delivers by itself looks again. */
+		if (!vcpu->virtual_delivery)
+			vcpu_request(vcpu, REQ_EVENT);
 	}
 	return NEXT_ENTER;
 }

@@ -15,14 +15,16 @@
 /*
  * Brings a message to one vCPU; whether it took it. A request that was pending already has had its kick. A refused one
  * gets one, too: the local APIC may have an error interrupt to tell of it ("Error Handling": received illegal vector).
+ * A posted one is found by the next entry; the vCPU may only have to be woken for that.
  */
 static bool accept(struct vcpu *vcpu, const struct apic_message *msg)
 {
 	int answer = lapic_accept(vcpu->lapic, msg->delivery_mode, msg->vector, msg->level, msg->trig_mode);
 
-	if (answer == LAPIC_POSTED && backend.notify(vcpu))
-		return true;
-	if (answer != LAPIC_MERGED) {
+	if (answer == LAPIC_POSTED) {
+		if (!backend.notify(vcpu))
+			vcpu_kick(vcpu);
+	} else if (answer != LAPIC_MERGED) {
 		vcpu_request(vcpu, REQ_EVENT);
 		vcpu_kick(vcpu);
 	}

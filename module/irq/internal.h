@@ -231,7 +231,10 @@ u64 lapic_timer_now(void *ctx);
  */
 int routing_drive(struct irqchip *chip, u32 gsi, enum irq_source source, bool level, bool report);
 
-/* The same, locked. */
+/* The client drives it high, and low again: a message is sent once, and pins see an edge. Any context. */
+void routing_pulse(struct irqchip *chip, u32 gsi);
+
+/* routing_drive(), locked. */
 void routing_drive_locked(struct irqchip *chip, u32 gsi, enum irq_source source, bool level);
 
 /* The GSI that is routed to a pin of the I/O APIC or of the PIC pair, or -1. Any context. */

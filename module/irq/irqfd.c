@@ -50,12 +50,10 @@ struct irqfd {
 /* Any context. */
 static void inject(struct irqfd *irqfd)
 {
-	if (irqfd->resample) {
+	if (irqfd->resample)
 		routing_drive(irqfd->chip, irqfd->gsi, IRQ_SOURCE_RESAMPLE, true, false);
-		return;
-	}
-	routing_drive(irqfd->chip, irqfd->gsi, IRQ_SOURCE_CLIENT, true, false);
-	routing_drive(irqfd->chip, irqfd->gsi, IRQ_SOURCE_CLIENT, false, false);
+	else
+		routing_pulse(irqfd->chip, irqfd->gsi);
 }
 
 static void kill(struct irqfd *irqfd)

@@ -405,9 +405,9 @@ int lapic_search_irq(struct lapic *lapic)
 
 	if (lapic->virtual_delivery)
 		vector = max(vector, highest_incoming(lapic));
-	catch_up(lapic);
-	if (unlikely(vector < 0 || lapic->mode == LAPIC_OFF))
+	if (vector < 0 || unlikely(lapic->mode == LAPIC_OFF))
 		return -1;
+	catch_up(lapic);
 	return (vector & 0xf0) > (int)(reg(lapic, LAPIC_PPR) & 0xf0) ? vector : -1;
 }
 

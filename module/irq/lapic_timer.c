@@ -94,9 +94,13 @@ static void answer_timer(struct vcpu *vcpu)
 }
 
 /*
- * What the way took this time counts an eighth. A wait for the CPU is no part of it, and a deadline that is far away stems
- * from before the TSC was set.
+ * How much of an error is made good at once. A late interrupt is what the guest feels, an early one is waited for: so the
+ * advance comes to rest where most are early.
  */
+#define LATE_PART 4
+#define EARLY_PART 64
+
+/* A wait for the CPU is no part of the way, and a deadline that is far away stems from before the TSC was set. */
 void irq_timer_wait(struct vcpu *vcpu)
 {
 	struct vcpu_lapic *v = vcpu_lapic(vcpu);
@@ -107,9 +111,9 @@ void irq_timer_wait(struct vcpu *vcpu)
 	if (off_ns > ADVANCE_MAX_NS)
 		return;
 	if (now > deadline)
-		v->advance_ns = min_t(u32, v->advance_ns + off_ns / 8, ADVANCE_MAX_NS);
+		v->advance_ns = min_t(u32, v->advance_ns + off_ns / LATE_PART, ADVANCE_MAX_NS);
 	else
-		v->advance_ns -= min_t(u32, off_ns / 8, v->advance_ns);
+		v->advance_ns -= min_t(u32, off_ns / EARLY_PART, v->advance_ns);
 	while (tsc_read(vcpu) < deadline)
 		cpu_relax();
 }

@@ -207,6 +207,17 @@ int routing_drive(struct irqchip *chip, u32 gsi, enum irq_source source, bool le
 	return answer;
 }
 
+void routing_pulse(struct irqchip *chip, u32 gsi)
+{
+	int idx = srcu_read_lock(&chip->srcu);
+	const struct route *route = find_route(chip, gsi);
+
+	drive_route(chip, route, IRQ_SOURCE_CLIENT, true, false);
+	if (route->type == KVM_IRQ_ROUTING_IRQCHIP)
+		drive_route(chip, route, IRQ_SOURCE_CLIENT, false, false);
+	srcu_read_unlock(&chip->srcu, idx);
+}
+
 void routing_drive_locked(struct irqchip *chip, u32 gsi, enum irq_source source, bool level)
 {
 	int idx = srcu_read_lock(&chip->srcu);
