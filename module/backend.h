@@ -43,6 +43,9 @@ struct backend {
 	/** @tsc_ratio_max: no ratio is as large */
 	u64 tsc_ratio_max;
 
+	/** @watches_deadline: enter makes the guest exit when the host's TSC is at vcpu->deadline; valid after setup */
+	bool watches_deadline;
+
 	/** @tables: how second-stage entries are spelled; valid after setup. */
 	const struct table_format *(*tables)(void);
 

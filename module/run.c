@@ -354,6 +354,7 @@ static enum next vcpu_halt(struct vcpu *vcpu)
 	vcpu->stat.halts++;
 	/* Known before the sleep: vcpu_wakes() must not touch hardware. */
 	vcpu_know(vcpu, STATE_SHADOW | STATE_RFLAGS);
+	irq_timer_sleep(vcpu);
 	began = ktime_get_ns();
 	halt_poll(vcpu, vcpu_wakes);
 	rcuwait_wait_event(&vcpu->wait, (wakes = vcpu_wakes(vcpu)) || signal_pending(current), TASK_INTERRUPTIBLE);

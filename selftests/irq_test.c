@@ -164,6 +164,77 @@ static void test_timer_x2apic(void)
 	timer(true);
 }
 
+#define DEADLINE_TICKS 5000000u
+
+static void arm_deadline(u32 ticks)
+{
+	tsc_seen = 0;
+	tsc_deadline = __rdtsc() + ticks;
+	wrmsr(MSR_TSC_DEADLINE, tsc_deadline);
+}
+
+/* Which it must not be before, nor come twice. */
+static bool deadline_is_kept(unsigned int nr)
+{
+	while (READ(taken[0][VECTOR_B]) < nr)
+		;
+	return tsc_seen >= tsc_deadline && !rdmsr(MSR_TSC_DEADLINE) && taken[0][VECTOR_B] == nr;
+}
+
+/* The vCPU computes meanwhile; exits; sleeps; sleeps and is woken before; is with the client; is stopped before by it. */
+static void guest_deadlines(void)
+{
+	apic_enable();
+	apic_write(APIC_LVT_TIMER, LVT_TSC_DEADLINE | VECTOR_B);
+	asm volatile("sti");
+	arm_deadline(DEADLINE_TICKS);
+	sync_host(deadline_is_kept(1) ? 1 : 99);
+	arm_deadline(DEADLINE_TICKS);
+	while (READ(taken[0][VECTOR_B]) < 2)
+		apic_read(APIC_TMCCT);
+	sync_host(deadline_is_kept(2) ? 2 : 99);
+	arm_deadline(DEADLINE_TICKS);
+	wait_for(VECTOR_B, 3);
+	sync_host(deadline_is_kept(3) ? 3 : 99);
+	asm volatile("cli");
+	arm_deadline(DEADLINE_TICKS);
+	apic_send(ICR_SELF | ICR_ASSERT | VECTOR_A, 0);
+	wait_for(VECTOR_A, 1);
+	asm volatile("sti");
+	sync_host(deadline_is_kept(4) ? 4 : 99);
+	arm_deadline(DEADLINE_TICKS);
+	sync_host(5);
+	sync_host(deadline_is_kept(5) ? 6 : 99);
+	arm_deadline(20 * DEADLINE_TICKS);
+	sync_host(7);
+	while (__rdtsc() <= tsc_deadline)
+		;
+	sync_host(taken[0][VECTOR_B] == 5 ? 8 : 99);
+}
+
+static void test_deadlines(void)
+{
+	struct {
+		struct kvm_msrs header;
+		struct kvm_msr_entry entry;
+	} disarm = { .header.nmsrs = 1, .entry = { .index = MSR_TSC_DEADLINE } };
+	struct machine m = machine_create(1, WITH_CHIPS);
+	u64 start;
+	int i;
+
+	on_interrupt = note_tsc;
+	machine_start(&m, 0, guest_deadlines);
+	for (i = 1; i <= 5; i++)
+		machine_expect(&m, 0, i);
+	for (start = __rdtsc(); __rdtsc() - start < 2 * DEADLINE_TICKS;)
+		usleep(1000);
+	machine_expect(&m, 0, 6);
+	machine_expect(&m, 0, 7);
+	expect_eq(ioctl(m.vcpu[0].fd, KVM_SET_MSRS, &disarm), 1);
+	machine_expect(&m, 0, 8);
+	machine_destroy(&m);
+}
+
 static void guest_state(void)
 {
 	apic_enable();
@@ -520,12 +591,12 @@ static void test_user_interrupt(void)
 static const struct test tests[] = {
 	{ "self_ipi_xapic", test_self_ipi_xapic }, { "self_ipi_x2apic", test_self_ipi_x2apic },
 	{ "task_priority", test_task_priority },   { "timer_xapic", test_timer_xapic },
-	{ "timer_x2apic", test_timer_x2apic },	   { "lapic_state", test_lapic_state },
-	{ "pit_by_pic", test_pit_by_pic },	   { "pit_by_ioapic", test_pit_by_ioapic },
-	{ "pit_reinject", test_pit_reinject },	   { "pit_state", test_pit_state },
-	{ "irqchip_state", test_irqchip_state },   { "ipi_xapic", test_ipi_xapic },
-	{ "ipi_x2apic", test_ipi_x2apic },	   { "init_sipi", test_init_sipi },
-	{ "user_interrupt", test_user_interrupt },
+	{ "timer_x2apic", test_timer_x2apic },	   { "deadlines", test_deadlines },
+	{ "lapic_state", test_lapic_state },	   { "pit_by_pic", test_pit_by_pic },
+	{ "pit_by_ioapic", test_pit_by_ioapic },   { "pit_reinject", test_pit_reinject },
+	{ "pit_state", test_pit_state },	   { "irqchip_state", test_irqchip_state },
+	{ "ipi_xapic", test_ipi_xapic },	   { "ipi_x2apic", test_ipi_x2apic },
+	{ "init_sipi", test_init_sipi },	   { "user_interrupt", test_user_interrupt },
 };
 
 KTAP_MAIN(tests)

@@ -59,6 +59,9 @@ int irq_from_client(struct vcpu *vcpu, u8 vector);
 /** irq_ended - the vector whose end the client is to hear of (REQ_IOAPIC_EOI) */
 u8 irq_ended(const struct vcpu *vcpu);
 
+/** irq_timer_sleep - the vCPU is about to sleep: its CPU does not watch vcpu->deadline any more, the host's timer does */
+void irq_timer_sleep(struct vcpu *vcpu);
+
 /** irq_timer_wait - until the deadline vcpu->awaited_tsc has passed: some microseconds at the most */
 void irq_timer_wait(struct vcpu *vcpu);
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The host's timer behind a local APIC's: it asks the vCPU to look, which then calls the model. A TSC deadline becomes
- * a host time by the TSC's rate.
+ * a host time by the TSC's rate, or where the CPU can watch it by itself, while the guest runs, a deadline of the host's TSC.
  */
 #include <linux/ktime.h>
 #include <linux/math64.h>
+#include <asm/tsc.h>
 
+#include "../backend.h"
 #include "../cpu/tsc.h"
 #include "internal.h"
 
@@ -32,6 +34,7 @@ void lapic_timer_cancel(void *ctx)
 	hrtimer_cancel(&v->timer);
 	vcpu_take_request(vcpu, REQ_TIMER);
 	v->tsc_deadline = 0;
+	vcpu->deadline = 0;
 }
 
 u64 lapic_timer_now(void *ctx)
@@ -61,9 +64,13 @@ static u64 tsc_to_ns(const struct vcpu *vcpu, u64 ticks)
 	return mul_u64_u32_div(ticks, NSEC_PER_MSEC, khz) + 1;
 }
 
-void lapic_timer_arm_tsc(void *ctx, u64 deadline)
+static void watch(struct vcpu *vcpu, u64 ns)
 {
-	struct vcpu *vcpu = ctx;
+	vcpu->deadline = rdtsc() + mul_u64_u32_div(ns, tsc_khz, NSEC_PER_MSEC);
+}
+
+static void arm_tsc(struct vcpu *vcpu, u64 deadline, bool cpu_watches)
+{
 	struct vcpu_lapic *v = vcpu_lapic(vcpu);
 	u64 now, left;
 
@@ -73,8 +80,25 @@ void lapic_timer_arm_tsc(void *ctx, u64 deadline)
 	left = deadline > now ? tsc_to_ns(vcpu, deadline - now) : 0;
 	if (left <= v->advance_ns)
 		vcpu_request(vcpu, REQ_TIMER);
+	else if (cpu_watches)
+		watch(vcpu, left - v->advance_ns);
 	else
 		hrtimer_start(&v->timer, ns_to_ktime(left - v->advance_ns), HRTIMER_MODE_REL_PINNED_HARD);
+}
+
+/* In MWAIT, if the guest does that by itself, the CPU's may stand still. */
+void lapic_timer_arm_tsc(void *ctx, u64 deadline)
+{
+	struct vcpu *vcpu = ctx;
+	bool sleeps_inside = READ_ONCE(vcpu->vm->disabled_exits) & KVM_X86_DISABLE_EXITS_MWAIT;
+
+	arm_tsc(vcpu, deadline, backend.watches_deadline && !sleeps_inside);
+}
+
+void irq_timer_sleep(struct vcpu *vcpu)
+{
+	if (vcpu->deadline)
+		arm_tsc(vcpu, vcpu_lapic(vcpu)->tsc_deadline, false);
 }
 
 /* More than the advance is left where the host's clock, which is steered, has run ahead of the TSC. */
@@ -89,6 +113,7 @@ static void answer_timer(struct vcpu *vcpu)
 	}
 	vcpu->awaited_tsc = v->tsc_deadline;
 	v->tsc_deadline = 0;
+	vcpu->deadline = 0;
 	lapic_timer_expired(&v->lapic);
 	irq_look(vcpu);
 }
@@ -100,7 +125,10 @@ static void answer_timer(struct vcpu *vcpu)
 #define LATE_PART 4
 #define EARLY_PART 64
 
-/* A wait for the CPU is no part of the way, and a deadline that is far away stems from before the TSC was set. */
+/* A wait for the CPU is no part of the way: what is later by more ticks than these does not count. As KVM's bound. */
+#define LATE_MAX_TICKS 10000
+
+/* A deadline that is far away stems from before the TSC was set. */
 void irq_timer_wait(struct vcpu *vcpu)
 {
 	struct vcpu_lapic *v = vcpu_lapic(vcpu);
@@ -108,7 +136,7 @@ void irq_timer_wait(struct vcpu *vcpu)
 	u64 off_ns = tsc_to_ns(vcpu, now > deadline ? now - deadline : deadline - now);
 
 	vcpu->awaited_tsc = 0;
-	if (off_ns > ADVANCE_MAX_NS)
+	if (now > deadline ? now - deadline > LATE_MAX_TICKS : off_ns > ADVANCE_MAX_NS)
 		return;
 	if (now > deadline)
 		v->advance_ns = min_t(u32, v->advance_ns + off_ns / LATE_PART, ADVANCE_MAX_NS);

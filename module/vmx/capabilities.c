@@ -33,6 +33,7 @@ static const struct control pin_controls[] = {
 	{ PIN_BASED_EXT_INTR_MASK, ALWAYS, "external-interrupt exiting" },
 	{ PIN_BASED_NMI_EXITING, ALWAYS, "NMI exiting" },
 	{ PIN_BASED_VIRTUAL_NMIS, ALWAYS, "virtual NMIs" },
+	{ PIN_BASED_VMX_PREEMPTION_TIMER, WHERE_PRESENT, "activate VMX-preemption timer" },
 	{ PIN_BASED_POSTED_INTR, WHERE_PRESENT, "process posted interrupts" },
 	{},
 };

@@ -152,6 +152,8 @@ void vmx_write_controls(struct vmx_vcpu *vmx)
 	vmx->primary = vmx->primary_always;
 	vmx->entry_controls = caps->entry;
 	apicv_write_posted(vmx);
+	if (backend.watches_deadline)
+		vmx_write_timer(vmx, 0);
 	vmcs_write32(CPU_BASED_VM_EXEC_CONTROL, vmx->primary);
 	vmcs_write32(VM_EXIT_CONTROLS, caps->exit);
 	vmcs_write32(VM_ENTRY_CONTROLS, vmx->entry_controls);

@@ -42,6 +42,9 @@ static __always_inline void before_entry(struct vcpu *vcpu, struct vmx_vcpu *vmx
 
 	if (unlikely(vmx->posted && READ_ONCE(vmx->posted->control)))
 		apicv_take_posted(vcpu);
+	/* It is told how long, not until when: at each entry. */
+	if (vcpu->deadline | vmx->counts)
+		vmx_write_timer(vmx, vcpu->deadline);
 	if (changed & STATE_RIP)
 		vmcs_write_natural(GUEST_RIP, vcpu->regs.rip);
 	if (unlikely(changed & ~(u32)STATE_RIP))

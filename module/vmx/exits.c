@@ -45,6 +45,14 @@ static enum next apic_write(struct vcpu *vcpu)
 	return NEXT_ENTER;
 }
 
+/* Too early if the deadline is farther away than it can count, and nothing at all if there is none. */
+static enum next preemption_timer(struct vcpu *vcpu)
+{
+	if (vcpu->deadline)
+		vcpu_request(vcpu, REQ_TIMER);
+	return NEXT_ENTER;
+}
+
 static enum next unexpected(struct vcpu *vcpu)
 {
 	return exit_unexpected(vcpu, to_vmx(vcpu)->exit.reason);
@@ -232,6 +240,7 @@ static const struct exit_row exit_table[] = {
 	[EXIT_REASON_EOI_INDUCED] = { eoi_induced, EXIT_QUALIFIED },
 	[EXIT_REASON_EPT_VIOLATION] = { ept_violation, EXIT_QUALIFIED | EXIT_GPA | EXIT_IN_DELIVERY },
 	[EXIT_REASON_EPT_MISCONFIG] = { ept_misconfiguration, EXIT_GPA },
+	[EXIT_REASON_PREEMPTION_TIMER] = { preemption_timer },
 	[EXIT_REASON_WBINVD] = INSN(exit_skip),
 	[EXIT_REASON_APIC_WRITE] = { apic_write, EXIT_QUALIFIED },
 	[EXIT_REASON_PML_FULL] = { pml_full, EXIT_QUALIFIED | EXIT_IN_DELIVERY },

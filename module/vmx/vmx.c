@@ -14,6 +14,7 @@ static int vmx_setup(void)
 	if (err)
 		return err;
 	apicv_setup();
+	vmx_timer_setup();
 	err = vmx_controls_setup();
 	if (err)
 		return err;

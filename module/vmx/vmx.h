@@ -59,6 +59,8 @@ struct vmx_vcpu {
 	bool breakpoints_loaded; /* DR0-DR3 and DR6 are the guest's */
 	bool fresh_slice;
 
+	u64 counts; /* the deadline that the preemption timer is for */
+
 	struct vmcs *vmcs;
 	int cpu;		 /* where the VMCS is active, -1 nowhere */
 	struct list_head active; /* in that CPU's list */
@@ -169,6 +171,10 @@ void vmx_flush_all_here(void);
 void pml_choose(void);
 int pml_alloc(struct vmx_vcpu *vmx);
 void pml_drain(struct vcpu *vcpu);
+
+/* timer.c */
+void vmx_timer_setup(void);
+void vmx_write_timer(struct vmx_vcpu *vmx, u64 deadline);
 
 /* check.c */
 void vmx_describe_failure(struct vcpu *vcpu);
