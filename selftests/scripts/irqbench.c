@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/wait.h>
@@ -115,11 +116,13 @@ static void guest_rounds(void)
 /* How long after its deadline a timer's interrupt is in its handler, while the guest sleeps, and while it computes. */
 static volatile u64 deadline;
 static volatile bool sleeps;
+static u64 lateness[WARM_UP + ROUNDS];
+static volatile unsigned int noted;
 
 static void note_lateness(unsigned int vector)
 {
 	if (vector == VECTOR)
-		ticks += now() - deadline;
+		lateness[noted++] = now() - deadline;
 }
 
 static void guest_timer(void)
@@ -129,8 +132,6 @@ static void guest_timer(void)
 	guest_begin();
 	apic_write(APIC_LVT_TIMER, LVT_TSC_DEADLINE | VECTOR);
 	for (i = 0; i < WARM_UP + ROUNDS; i++) {
-		if (i == WARM_UP)
-			ticks = 0;
 		asm volatile("cli" : : : "memory");
 		deadline = now() + TIMER_TICKS;
 		wrmsr(MSR_TSC_DEADLINE, deadline);
@@ -206,11 +207,24 @@ static void run_shootdown(void)
 	rounds(shootdown_round);
 }
 
+static int compare(const void *a, const void *b)
+{
+	u64 x = *(u64 *)a, y = *(u64 *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* The host's own tick delays some, by as long as it is till the next one: of all the middle half counts. */
 static void run_timer(void)
 {
+	unsigned int i;
+
 	on_interrupt = note_lateness;
 	machine_start(&machine, 0, guest_timer);
 	machine_expect(&machine, 0, 1);
+	qsort(lateness + WARM_UP, ROUNDS, sizeof(*lateness), compare);
+	for (i = WARM_UP + ROUNDS / 4; i < WARM_UP + ROUNDS / 4 * 3; i++)
+		ticks += 2 * lateness[i];
 }
 
 static void run_timer_asleep(void)
