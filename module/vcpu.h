@@ -229,7 +229,7 @@ struct vcpu {
 	u8 tpr_threshold;    /* with it: a TPR class below this makes the guest exit */
 	bool virtual_delivery; /* the CPU delivers the local APIC's interrupts by itself: irq_virtualize_delivery() */
 	u8 cr8;		       /* without */
-	u64 deadline;	     /* host's TSC at which to leave the guest for the timer; 0: none, or the host's own timer runs */
+	u64 deadline;	       /* host TSC at which to leave the guest for the timer; 0: none, or a host timer runs */
 	u64 awaited_tsc;       /* the deadline of a timer's interrupt that was requested early; 0: none */
 	int mp_state;
 	u32 sipi_vector;
