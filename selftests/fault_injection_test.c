@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * fault_injection_test - no memory: each allocation that an ioctl makes is made to fail, one after the other; and one in a
- * hundred while a machine is built, runs and goes. Each call fails cleanly or succeeds, and can be made again. Needs a
- * kernel with fault injection (make test KERNEL=debug).
+ * fault_injection_test - no memory: each allocation that an ioctl makes is made to fail, one after the other, and so is each
+ * copy from and to the client; and one allocation in a hundred while a machine is built, runs and goes. Each call fails
+ * cleanly or succeeds, and can be made again. Needs a kernel with fault injection (make test KERNEL=debug).
  * Source: the kernel's Documentation/fault-injection/fault-injection.rst.
  */
 #define _GNU_SOURCE
@@ -47,31 +47,35 @@ static void prepare(void)
 {
 	both_kinds("ignore-gfp-wait", "N");
 	both_kinds("verbose", "0");
+	write_setting("fail_usercopy", "verbose", "0");
 	write_setting("fail_page_alloc", "ignore-gfp-highmem", "N");
 	write_setting("fail_page_alloc", "min-order", "0");
 }
 
 /* -- one after the other ------------------------------------------------------------------------------------------ */
 
-/* The nth allocation of this thread from now on fails; 0: none. */
-static void inject(unsigned int nth)
+/* The nth allocation or copy of this thread from now on fails; 0: none. */
+static long try_inject(unsigned int nth)
 {
 	char text[16];
-	int len = snprintf(text, sizeof(text), "%u", nth);
 
-	if (pwrite(fail_nth, text, len, 0) != len)
+	return pwrite(fail_nth, text, snprintf(text, sizeof(text), "%u", nth), 0);
+}
+
+static void inject(unsigned int nth)
+{
+	if (try_inject(nth) <= 0)
 		die("fail-nth");
 }
 
-/* Whether it did. */
+/* Whether it did. These two calls copy as well: if it is one of them that fails, the call before had not so many. */
 static bool injected(void)
 {
 	char text[16] = "";
+	bool hit = pread(fail_nth, text, sizeof(text) - 1, 0) > 0 && !atoi(text);
 
-	if (pread(fail_nth, text, sizeof(text) - 1, 0) <= 0)
-		die("fail-nth");
-	inject(0);
-	return !atoi(text);
+	try_inject(0);
+	return hit;
 }
 
 static void judge(const char *what, unsigned int nth, bool hit, int error)
@@ -79,11 +83,11 @@ static void judge(const char *what, unsigned int nth, bool hit, int error)
 	nr_injected += hit;
 	if (!hit)
 		fail("%s: %s without a reason", what, strerrorname_np(error));
-	else if (error != ENOMEM)
-		fail("%s: %s when allocation %u failed", what, strerrorname_np(error), nth);
+	else if (error != ENOMEM && error != EFAULT)
+		fail("%s: %s when allocation or copy %u failed", what, strerrorname_np(error), nth);
 }
 
-/* Calls until it succeeds, with one more allocation that succeeds each time. */
+/* Calls until it succeeds, with one more allocation or copy that succeeds each time. */
 #define TRY(call)                                              \
 	({                                                     \
 		unsigned int nth = 0;                          \
@@ -201,7 +205,7 @@ static void test_each(void)
 	guest_create_vcpu(g);
 	try_state(g);
 	guest_destroy(g);
-	diag("%u allocations failed", nr_injected);
+	diag("%u allocations and copies failed", nr_injected);
 	expect(nr_injected > 20);
 }
 
@@ -285,7 +289,7 @@ static void test_some(void)
 }
 
 static const struct test tests[] = {
-	{ "each allocation of each call", test_each },
+	{ "each allocation and each copy of each call", test_each },
 	{ "one allocation in a hundred", test_some },
 };
 
