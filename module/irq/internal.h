@@ -189,9 +189,9 @@ void irq_kick_pic_takers(struct vm *vm);
 
 /*
  * A register of a local APIC was written by its vCPU: is there an interrupt now that the run loop must look for? Most
- * writes, an EOI above all, leave none. With virtual-interrupt delivery the CPU is to hear of it; with a TPR shadow the threshold may have to follow, even if there is none to be
- * taken yet: the guest may have raised TPR, and lowers it without an exit where the threshold is too low; and an entry
- * with one above TPR fails.
+ * writes, an EOI above all, leave none. With virtual-interrupt delivery the CPU is to hear of it. With a TPR shadow the
+ * threshold may have to follow, even if there is none to be taken yet: the guest may have raised TPR, and lowers it
+ * without an exit where the threshold is too low; and an entry with one above TPR fails.
  */
 static inline void irq_look(struct vcpu *vcpu)
 {

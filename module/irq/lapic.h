@@ -425,8 +425,8 @@ static inline u8 lapic_priority(const struct lapic *lapic)
  * @trig_mode: enum apic_trig_mode, kept in TMR
  *
  * Return: LAPIC_ACCEPTED: new, the vCPU must be kicked; LAPIC_MERGED: taken, but the same vector was pending already,
- * no kick is needed; LAPIC_POSTED: new, and hardware takes it when it is notified; LAPIC_REFUSED: off, software-disabled, or a vector below 16. What goes by callback (NMI, SMI,
- * INIT, SIPI) counts as LAPIC_ACCEPTED.
+ * no kick is needed; LAPIC_POSTED: new, and hardware takes it when it is notified; LAPIC_REFUSED: off,
+ * software-disabled, or a vector below 16. What goes by callback (NMI, SMI, INIT, SIPI) counts as LAPIC_ACCEPTED.
  */
 int lapic_accept(struct lapic *lapic, u8 delivery_mode, u8 vector, bool level, u8 trig_mode);
 

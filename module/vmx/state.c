@@ -234,7 +234,10 @@ void vmx_set_pending_single_step(struct vcpu *vcpu)
 	vmcs_write_natural(GUEST_PENDING_DBG_EXCEPTIONS, pending);
 }
 
-/* By the number of the group's bit; segments have functions of their own. A group without a function is never newer in hardware, or not the VMCS's. */
+/*
+ * By the number of the group's bit; segments have functions of their own. A group without a function is never newer in
+ * hardware, or not the VMCS's.
+ */
 static const struct {
 	void (*read)(struct vcpu *vcpu);
 	void (*write)(struct vcpu *vcpu);
