@@ -192,8 +192,7 @@ enum next exit_invalid_opcode(struct vcpu *vcpu)
 		return exit_undefined(vcpu);
 	if (vcpu->in_slice)
 		return NEXT_SLOW;
-	vcpu_know(vcpu, STATE_SEGMENTS);
-	linear = vcpu_rip(vcpu) + vcpu->segment[SEG_CS].base;
+	linear = vcpu_linear_rip(vcpu, vcpu_insn_mode(vcpu));
 	if (emulate_copy_in(vcpu, linear, bytes, sizeof(bytes), &exception) != INSN_DONE || !is_hypercall(bytes))
 		return exit_undefined(vcpu);
 	switch (emulate_copy_out(vcpu, linear, backend.hypercall, sizeof(bytes), &exception)) {

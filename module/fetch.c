@@ -29,7 +29,7 @@ enum insn_mode vcpu_insn_mode(struct vcpu *vcpu)
 	return vcpu->segment[SEG_CS].db ? INSN_MODE_32 : INSN_MODE_16;
 }
 
-static u64 linear_rip(struct vcpu *vcpu, enum insn_mode mode)
+u64 vcpu_linear_rip(struct vcpu *vcpu, enum insn_mode mode)
 {
 	u64 rip = vcpu_rip(vcpu);
 
@@ -159,7 +159,7 @@ static unsigned int fetch_page(struct vcpu *vcpu, u64 linear, u8 *bytes, unsigne
 /* As many bytes as there are, up to the longest instruction; what stopped it in @why. */
 static unsigned int fetch(struct vcpu *vcpu, enum insn_mode mode, u8 *bytes, int *why, struct exception *exception)
 {
-	u64 linear = linear_rip(vcpu, mode);
+	u64 linear = vcpu_linear_rip(vcpu, mode);
 	unsigned int len = fetch_page(vcpu, linear, bytes, INSN_MAX_LENGTH, why, exception);
 
 	if (!len || len == INSN_MAX_LENGTH)
@@ -212,7 +212,7 @@ static bool decode(struct vcpu *vcpu, struct insn *insn, enum insn_mode mode, en
 const struct insn *vcpu_decode(struct vcpu *vcpu, enum next *next)
 {
 	enum insn_mode mode = vcpu_insn_mode(vcpu);
-	u64 linear = linear_rip(vcpu, mode), bytes[2];
+	u64 linear = vcpu_linear_rip(vcpu, mode), bytes[2];
 	struct fetched *fetched = kept(vcpu, linear);
 	struct insn *insn = &fetched->insn;
 
