@@ -109,14 +109,19 @@ struct piece {
 
 /*
  * The CPU has just walked the guest's page tables for the operand and told where it ended, so there is no need to walk
- * them again. Only for an instruction with one memory operand, and only for the byte that faulted. A walk may have to
- * set accessed and dirty bits, and sleep for them: not in a slice.
+ * them again. Only for an instruction with one memory operand, and only for the byte that faulted.
  */
+static bool operand_begins_at(const struct mmio *mmio, u64 linear)
+{
+	return mmio->gpa_known && offset_in_page(linear) == offset_in_page(mmio->gpa);
+}
+
+/* A walk may have to set accessed and dirty bits, and sleep for them: not in a slice. */
 static int translate_operand(struct vcpu *vcpu, u64 linear, u32 access, u64 *gpa, struct exception *exception)
 {
 	const struct mmio *mmio = &vcpu->mmio;
 
-	if (!mmio->gpa_known || offset_in_page(linear) != offset_in_page(mmio->gpa))
+	if (!operand_begins_at(mmio, linear))
 		return vcpu->in_slice ? WALK_UNREADABLE : vcpu_translate(vcpu, linear, access, gpa, exception);
 	*gpa = mmio->gpa;
 	return WALK_OK;
@@ -149,22 +154,12 @@ static enum insn_result split(struct vcpu *vcpu, u64 linear, unsigned int size, 
 }
 
 /*
- * In a slice an access is to one register of a device, the one where the CPU found no slot. Whatever else it wants, it
- * wants before anything has happened: the instruction is then tried again where memory may be waited for.
- */
-static bool too_much_for_slice(struct vcpu *vcpu, unsigned int nr)
-{
-	return vcpu->in_slice && nr > 1;
-}
-
-/*
  * What nearly every access is, without the loop of split(): all of the operand whose address the CPU has told, within a
  * page and the bus.
  */
 static bool is_operand(const struct mmio *mmio, u64 linear, unsigned int size)
 {
-	return mmio->gpa_known && size <= BUS_WIDTH && offset_in_page(linear) == offset_in_page(mmio->gpa) &&
-	       offset_in_page(linear) + size <= PAGE_SIZE;
+	return operand_begins_at(mmio, linear) && size <= BUS_WIDTH && offset_in_page(linear) + size <= PAGE_SIZE;
 }
 
 /* The pieces of an operand. */
@@ -181,7 +176,12 @@ static enum insn_result find(struct attempt *a, u64 linear, unsigned int size, u
 	}
 	result = split(vcpu, linear, size, BUS_WIDTH, vcpu_user_access(vcpu) | access, pieces, nr,
 		       &a->machine.exception);
-	if (result == INSN_DONE && too_much_for_slice(vcpu, *nr))
+	/*
+	 * In a slice an access is to one register of a device, the one where the CPU found no slot. Whatever else it
+	 * wants, it wants before anything has happened: the instruction is then tried again where memory may be waited
+	 * for.
+	 */
+	if (result == INSN_DONE && vcpu->in_slice && *nr > 1)
 		return INSN_UNHANDLED;
 	return result;
 }
