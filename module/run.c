@@ -7,6 +7,7 @@
 #include <linux/cpumask.h>
 #include <linux/sched/signal.h>
 #include <linux/smp.h>
+#include <linux/static_call.h>
 
 #include "backend.h"
 #include "compat.h"
@@ -23,10 +24,20 @@
 /* CPUs that vm_request_all() interrupts: NR_CPUS bits are too many for a stack. Preemption is off while it is used. */
 static DEFINE_PER_CPU(cpumask_var_t, request_mask);
 
+/* What every exit goes through, and every round trip to the client: called without an indirect branch. */
+DEFINE_STATIC_CALL_NULL(pith_enter, *((struct backend *)NULL)->enter);
+DEFINE_STATIC_CALL_NULL(pith_handle_exit, *((struct backend *)NULL)->handle_exit);
+DEFINE_STATIC_CALL_NULL(pith_slice_begin, *((struct backend *)NULL)->slice_begin);
+DEFINE_STATIC_CALL_NULL(pith_slice_end, *((struct backend *)NULL)->slice_end);
+
 int __init run_setup(void)
 {
 	int cpu;
 
+	static_call_update(pith_enter, backend.enter);
+	static_call_update(pith_handle_exit, backend.handle_exit);
+	static_call_update(pith_slice_begin, backend.slice_begin);
+	static_call_update(pith_slice_end, backend.slice_end);
 	for_each_possible_cpu(cpu)
 		if (!zalloc_cpumask_var_node(&per_cpu(request_mask, cpu), GFP_KERNEL, cpu_to_node(cpu)))
 			goto no_memory;
@@ -257,7 +268,7 @@ static __always_inline enum next enter_once(struct vcpu *vcpu)
 		next = answer_requests(vcpu);
 	if (likely(next == NEXT_ENTER)) {
 		guest_timing_enter_irqoff();
-		backend.enter(vcpu);
+		static_call(pith_enter)(vcpu);
 	}
 	WRITE_ONCE(vcpu->mode, OUTSIDE_GUEST);
 	/* The interrupt that ended the guest comes now; if it is the tick, it finds the guest's time, not the host's. */
@@ -282,12 +293,12 @@ static void slice_begin(struct vcpu *vcpu)
 	vcpu->in_slice = true;
 	vcpu->stat.slices++;
 	fpu_load_guest(vcpu);
-	backend.slice_begin(vcpu);
+	static_call(pith_slice_begin)(vcpu);
 }
 
 static void slice_end(struct vcpu *vcpu)
 {
-	backend.slice_end(vcpu);
+	static_call(pith_slice_end)(vcpu);
 	fpu_load_host(vcpu);
 	vcpu->in_slice = false;
 	WRITE_ONCE(vcpu->cpu, -1);
@@ -314,7 +325,7 @@ static enum next vcpu_slice(struct vcpu *vcpu, bool *slow)
 		next = enter_once(vcpu);
 		if (next != NEXT_ENTER)
 			break;
-		next = backend.handle_exit(vcpu);
+		next = static_call(pith_handle_exit)(vcpu);
 		if (next != NEXT_ENTER) {
 			*slow = next == NEXT_SLOW;
 			break;
@@ -414,7 +425,6 @@ static enum next vcpu_housekeeping(struct vcpu *vcpu)
 		vcpu->run->exit_reason = KVM_EXIT_INTR;
 		return -EINTR;
 	}
-	cond_resched();
 	return NEXT_ENTER;
 }
 
