@@ -69,7 +69,8 @@ struct backend {
 
 	/**
 	 * @handle_exit: answers the last exit by the backend's exit table. Called with interrupts on. In a slice it
-	 * may answer NEXT_SLOW: it is then called again outside of the slice, for the same exit.
+	 * may answer NEXT_SLOW: it is then called again outside of the slice, for the same exit. Handlers find in
+	 * vcpu->insn_len the bytes of the instruction that exited, or 0 when the hardware does not tell.
 	 */
 	enum next (*handle_exit)(struct vcpu *vcpu);
 
@@ -105,11 +106,6 @@ struct backend {
 
 	/** @flush_tlb: nothing cached of this vCPU's translations, guest's or second-stage, may be used. In a slice. */
 	void (*flush_tlb)(struct vcpu *vcpu, bool second_stage);
-
-	/**
-	 * @insn_length: bytes of the instruction that exited, 0 when the hardware does not tell (the caller decodes).
-	 */
-	unsigned int (*insn_length)(struct vcpu *vcpu);
 };
 
 extern struct backend backend;

@@ -95,25 +95,22 @@ enum next exit_exception(struct vcpu *vcpu, const struct exception *exception)
 
 /* -- the end of an instruction ---------------------------------------------------------------------------------- */
 
-bool vcpu_measure(struct vcpu *vcpu, enum next *next)
+/* Apart from its callers: they are spared the guard of a stack that most of them do not use. */
+noinline enum next vcpu_decode_length(struct vcpu *vcpu)
 {
-	const struct insn *insn;
+	enum next next = NEXT_ENTER;
+	const struct insn *insn = vcpu_decode(vcpu, &next);
 
-	vcpu->insn_len = backend.insn_length(vcpu);
-	if (vcpu->insn_len)
-		return true;
-	insn = vcpu_decode(vcpu, next);
-	if (!insn)
-		return false;
-	vcpu->insn_len = insn->length;
-	return true;
+	if (insn)
+		vcpu->insn_len = insn->length;
+	return next;
 }
 
-void vcpu_end_instruction(struct vcpu *vcpu)
+/* RFLAGS and the interrupt shadow are known. */
+static __always_inline void end_instruction(struct vcpu *vcpu)
 {
 	static const struct exception step = { .vector = VECTOR_DB, .payload = DR6_BS };
 
-	vcpu_know(vcpu, STATE_RFLAGS | STATE_SHADOW);
 	if (vcpu->shadow & (SHADOW_STI | SHADOW_MOV_SS)) {
 		vcpu->shadow &= ~(SHADOW_STI | SHADOW_MOV_SS);
 		vcpu->changed |= STATE_SHADOW;
@@ -129,15 +126,24 @@ void vcpu_end_instruction(struct vcpu *vcpu)
 	}
 }
 
+void vcpu_end_instruction(struct vcpu *vcpu)
+{
+	vcpu_know(vcpu, STATE_RFLAGS | STATE_SHADOW);
+	end_instruction(vcpu);
+}
+
 void vcpu_advance(struct vcpu *vcpu)
 {
-	u64 old = vcpu_rip(vcpu), rip = old + vcpu->insn_len;
+	u64 old, rip;
 
+	vcpu_know(vcpu, STATE_RIP | STATE_RFLAGS | STATE_SHADOW);
+	old = vcpu->regs.rip;
+	rip = old + vcpu->insn_len;
 	/* Only a carry out of bit 31 makes it worth asking whether this is 64-bit code. */
 	if (unlikely((old ^ rip) >> 32) && !vcpu_long_mode(vcpu))
 		rip = (u32)rip;
 	vcpu_set_rip(vcpu, rip);
-	vcpu_end_instruction(vcpu);
+	end_instruction(vcpu);
 }
 
 /* -- instructions ----------------------------------------------------------------------------------------------- */
@@ -239,18 +245,27 @@ enum next exit_rdmsr(struct vcpu *vcpu)
 	return NEXT_ENTER;
 }
 
+/* The MSR that guests write most has a way of its own past the table. */
+static int write_msr(struct vcpu *vcpu, u32 index, u64 value)
+{
+	if (!msr_filter_allows(vcpu->vm, index, KVM_MSR_FILTER_WRITE))
+		return -EPERM;
+	if (index == MSR_IA32_TSC_DEADLINE)
+		return irq_write_tsc_deadline(vcpu, value);
+	return msr_write(vcpu, index, value, MSR_GUEST);
+}
+
 enum next exit_wrmsr(struct vcpu *vcpu)
 {
 	u32 index = vcpu->regs.gpr[REG_RCX];
 	enum next next;
-	int r = -EPERM;
+	int r;
 
 	if (!vcpu_measure(vcpu, &next))
 		return next;
-	if (vcpu->in_slice && unlikely(msr_write_sleeps(vcpu, index)))
+	if (unlikely(msr_write_sleeps(index)) && vcpu->in_slice)
 		return NEXT_SLOW;
-	if (msr_filter_allows(vcpu->vm, index, KVM_MSR_FILTER_WRITE))
-		r = msr_write(vcpu, index, vcpu_edx_eax(vcpu), MSR_GUEST);
+	r = write_msr(vcpu, index, vcpu_edx_eax(vcpu));
 	if (unlikely(r))
 		return msr_refused(vcpu, r, true);
 	vcpu_advance(vcpu);

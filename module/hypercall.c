@@ -120,10 +120,13 @@ static enum next answer(struct vcpu *vcpu, u64 mask, long *result)
 
 enum next exit_hypercall(struct vcpu *vcpu)
 {
-	u64 mask = vcpu_long_mode(vcpu) ? ~0ull : U32_MAX;
 	enum next next;
 	long result;
+	u64 mask;
 
+	/* For the mode and CPL. */
+	vcpu_know(vcpu, STATE_EFER | STATE_SEGMENT(SEG_CS) | STATE_SEGMENT(SEG_SS));
+	mask = vcpu_long_mode(vcpu) ? ~0ull : U32_MAX;
 	if (!vcpu_measure(vcpu, &next))
 		return next;
 	next = answer(vcpu, mask, &result);

@@ -85,23 +85,24 @@ static enum next exit_in(struct vcpu *vcpu)
 	return ask_client(vcpu, true, 1);
 }
 
-/* A write that needs no exit to the client. */
+/* A write that needs no exit to the client. @value stands in pio_data(), too. */
 static bool out_inside(struct vcpu *vcpu, u32 value)
 {
 	return irq_pio_write(vcpu, vcpu->pio.port, vcpu->pio.size, value) ||
 	       ioeventfd_write(&vcpu->vm->ioeventfds, true, vcpu->pio.port, vcpu->pio.size, value) ||
-	       coalesced_write(&vcpu->vm->coalesced, true, vcpu->pio.port, vcpu->pio.size, &value);
+	       coalesced_write(&vcpu->vm->coalesced, true, vcpu->pio.port, vcpu->pio.size, pio_data(vcpu));
 }
 
 static enum next exit_out(struct vcpu *vcpu)
 {
 	u32 value = vcpu->regs.gpr[REG_RAX] & GENMASK_ULL(vcpu->pio.size * 8 - 1, 0);
 
+	/* All four bytes at once; those that are not the port's are 0. */
+	*(u32 *)pio_data(vcpu) = value;
 	if (out_inside(vcpu, value)) {
 		vcpu_advance(vcpu);
 		return NEXT_ENTER;
 	}
-	memcpy(pio_data(vcpu), &value, vcpu->pio.size);
 	vcpu->complete_user = out_seen;
 	return ask_client(vcpu, false, 1);
 }
@@ -264,7 +265,7 @@ static enum next exit_outs(struct vcpu *vcpu)
 	return ask_client(vcpu, false, count);
 }
 
-static enum next exit_string(struct vcpu *vcpu)
+static noinline enum next exit_string(struct vcpu *vcpu)
 {
 	const struct insn *insn;
 	enum next next;

@@ -45,6 +45,10 @@ struct lapic;
 #define STATE_SEGMENT(segment) BIT(STATE_FIRST_SEGMENT + (segment)) /* each of enum segment is a group */
 #define STATE_SEGMENTS GENMASK(23, STATE_FIRST_SEGMENT)
 #define STATE_ALL GENMASK(23, 0)
+/* What executing an instruction by software nearly always looks at. */
+#define STATE_EMULATION                                                                                         \
+	(STATE_RIP | STATE_RSP | STATE_RFLAGS | STATE_CR0 | STATE_CR3 | STATE_CR4 | STATE_EFER | STATE_SHADOW | \
+	 STATE_SEGMENT(SEG_CS))
 
 /* Bits of vcpu->requests: what is wanted of a vCPU before it may enter the guest again. Each is independent. */
 enum vcpu_request {
@@ -206,7 +210,7 @@ struct vcpu {
 	u32 tsc_khz;
 	bool tsc_catches_up;
 	u64 tsc_base, tsc_base_host;
-	u8 insn_len; /* of the instruction that exited, once measured */
+	u8 insn_len; /* of the instruction that exited; 0: not measured yet */
 
 	/* Instructions that exited lately, by a hash of their address, and the one of the exit at hand. */
 	struct fetched fetched[1 << FETCHED_BITS];
@@ -398,12 +402,21 @@ void vcpu_raise(struct vcpu *vcpu, const struct exception *exception);
 void vcpu_raise_gp(struct vcpu *vcpu);
 void vcpu_raise_ud(struct vcpu *vcpu);
 
+/* The second half of vcpu_measure(). */
+enum next vcpu_decode_length(struct vcpu *vcpu);
+
 /**
- * vcpu_measure - finds the length of the instruction that exited, into vcpu->insn_len
+ * vcpu_measure - the length of the instruction that exited, in vcpu->insn_len: by decoding, if the hardware told none
  * @next: where it fails, what the handler has to return (NEXT_SLOW, or NEXT_ENTER with an exception queued)
  * Handlers measure before they change anything, so that they can be called again outside of the slice.
  */
-bool vcpu_measure(struct vcpu *vcpu, enum next *next);
+static inline bool vcpu_measure(struct vcpu *vcpu, enum next *next)
+{
+	if (likely(vcpu->insn_len))
+		return true;
+	*next = vcpu_decode_length(vcpu);
+	return vcpu->insn_len;
+}
 
 /* Moves RIP past the measured instruction, with all that the end of an instruction means: shadow, RF, single step. */
 void vcpu_advance(struct vcpu *vcpu);

@@ -485,12 +485,6 @@ int msr_write(struct vcpu *vcpu, u32 index, u64 value, enum msr_origin origin)
 	return 0;
 }
 
-/* The TSC is the business of all vCPUs, and paravirtual MSRs are addresses to store to: locks, and guest memory. */
-bool msr_write_sleeps(struct vcpu *vcpu, u32 index)
-{
-	return index == MSR_IA32_TSC || index == MSR_IA32_TSC_ADJUST || pv_is_msr(index);
-}
-
 static void list_one(u32 *indices, unsigned int max, unsigned int *nr, u32 index)
 {
 	if (*nr < max)

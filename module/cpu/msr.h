@@ -4,8 +4,11 @@
 #define PITH_CPU_MSR_H
 
 #include <linux/kvm.h>
+#include <asm/kvm_para.h>
+#include <asm/msr-index.h>
 
 #include "../vcpu.h"
+#include "paravirt.h"
 
 /* Who asks: the guest by RDMSR and WRMSR, or the client by ioctl, which may also set what is read-only to guests. */
 enum msr_origin { MSR_GUEST, MSR_HOST };
@@ -17,8 +20,17 @@ enum msr_origin { MSR_GUEST, MSR_HOST };
 int msr_read(struct vcpu *vcpu, u32 index, u64 *value, enum msr_origin origin);
 int msr_write(struct vcpu *vcpu, u32 index, u64 value, enum msr_origin origin);
 
-/** msr_write_sleeps - whether a guest's write has to touch guest memory */
-bool msr_write_sleeps(struct vcpu *vcpu, u32 index);
+/**
+ * msr_write_sleeps - whether a guest's write cannot be answered in a slice
+ * The TSC is the business of all vCPUs, and paravirtual MSRs are addresses to store to: locks, and guest memory. Asked at
+ * each WRMSR that exits: those that guests write often lie in between.
+ */
+static inline bool msr_write_sleeps(u32 index)
+{
+	if (index > MSR_IA32_TSC_ADJUST && index < MSR_KVM_WALL_CLOCK_NEW)
+		return false;
+	return index == MSR_IA32_TSC || index == MSR_IA32_TSC_ADJUST || pv_is_msr(index);
+}
 
 /** msr_list - the MSRs that a client has to save (KVM_GET_MSR_INDEX_LIST). Return: how many there are. */
 unsigned int msr_list(u32 *indices, unsigned int max);

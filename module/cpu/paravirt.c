@@ -100,9 +100,6 @@ bool pv_is_msr(u32 index)
 {
 	unsigned int i;
 
-	/* Asked at each WRMSR that exits: those that guests write often lie between the old ones and the new ones. */
-	if (index > MSR_KVM_SYSTEM_TIME && index < MSR_KVM_WALL_CLOCK_NEW)
-		return false;
 	for (i = 0; i < ARRAY_SIZE(msrs); i++)
 		if (msrs[i].index == index)
 			return true;

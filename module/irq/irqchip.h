@@ -114,6 +114,8 @@ bool irq_pio_write(struct vcpu *vcpu, u16 port, unsigned int size, u32 value);
  */
 int irq_msr_read(struct vcpu *vcpu, u32 index, u64 *value, bool host);
 int irq_msr_write(struct vcpu *vcpu, u32 index, u64 value, bool host);
+/* The guest's write of IA32_TSC_DEADLINE. */
+int irq_write_tsc_deadline(struct vcpu *vcpu, u64 value);
 
 /* -- lifetime ---------------------------------------------------------------------------------------------------- */
 

@@ -267,12 +267,6 @@ static int set_base(struct vcpu *vcpu, u64 value, bool host)
 	return error;
 }
 
-/* IA32_TSC_DEADLINE is there whatever CPUID says, as in KVM: a client restores MSRs and sets CPUID in any order. */
-static bool no_tsc_deadline(struct vcpu *vcpu, bool host)
-{
-	return !host && !vcpu->lapic;
-}
-
 int irq_msr_read(struct vcpu *vcpu, u32 index, u64 *value, bool host)
 {
 	struct lapic *lapic = vcpu->lapic;
@@ -282,11 +276,20 @@ int irq_msr_read(struct vcpu *vcpu, u32 index, u64 *value, bool host)
 		return 0;
 	}
 	if (index == MSR_IA32_TSC_DEADLINE) {
+		/* Whatever CPUID says, as in KVM: a client restores MSRs and sets CPUID in any order. */
 		*value = lapic ? lapic_tsc_deadline(lapic) : 0;
-		return no_tsc_deadline(vcpu, host);
+		return !host && !lapic;
 	}
 	irq_pv_eoi_sync_atomic(vcpu, true);
 	return lapic ? lapic_msr_read(lapic, index, value) : -EINVAL;
+}
+
+int irq_write_tsc_deadline(struct vcpu *vcpu, u64 value)
+{
+	if (!vcpu->lapic)
+		return -EINVAL;
+	lapic_set_tsc_deadline(vcpu->lapic, value);
+	return 0;
 }
 
 int irq_msr_write(struct vcpu *vcpu, u32 index, u64 value, bool host)
@@ -296,11 +299,8 @@ int irq_msr_write(struct vcpu *vcpu, u32 index, u64 value, bool host)
 
 	if (index == MSR_IA32_APICBASE)
 		return set_base(vcpu, value, host);
-	if (index == MSR_IA32_TSC_DEADLINE) {
-		if (lapic)
-			lapic_set_tsc_deadline(lapic, value);
-		return no_tsc_deadline(vcpu, host);
-	}
+	if (index == MSR_IA32_TSC_DEADLINE)
+		return irq_write_tsc_deadline(vcpu, value) && !host;
 	if (!lapic)
 		return -EINVAL;
 	error = lapic_msr_write(lapic, index, value);

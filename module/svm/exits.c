@@ -15,9 +15,9 @@
 #define NPF_FETCH BIT_ULL(4)
 #define NPF_WALK BIT_ULL(33)
 
-unsigned int svm_insn_length(struct vcpu *vcpu)
+/* Source: APM volume 2, "State Saved on Exit", nRIP, and "IOIO Intercept". */
+static __always_inline u8 insn_length(const struct vmcb *vmcb)
 {
-	const struct vmcb *vmcb = to_vmcb(vcpu);
 	u64 next = 0;
 
 	/* For ports the CPU always tells where the next instruction is. */
@@ -181,5 +181,6 @@ enum next svm_handle_exit(struct vcpu *vcpu)
 		/* This may be called a second time for the same exit. */
 		control->exit_int_info = 0;
 	}
+	vcpu->insn_len = insn_length(to_vmcb(vcpu));
 	return dispatch(vcpu, control->exit_code);
 }

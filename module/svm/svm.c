@@ -215,5 +215,4 @@ const struct backend svm_backend = {
 	.inject = svm_inject,
 	.set_windows = svm_set_windows,
 	.flush_tlb = svm_flush_tlb,
-	.insn_length = svm_insn_length,
 };

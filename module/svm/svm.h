@@ -108,7 +108,6 @@ void svm_write_state(struct vcpu *vcpu, u32 changed);
 
 /* exits.c */
 enum next svm_handle_exit(struct vcpu *vcpu);
-unsigned int svm_insn_length(struct vcpu *vcpu);
 
 /* check.c */
 void svm_describe_failure(struct vcpu *vcpu);

@@ -70,8 +70,11 @@ static void deliver_to_host(struct vmx_exit *exit)
 		asm volatile("int $18");
 }
 
-/* Acknowledged by the exit: without that there are no posted interrupts. Its handler is called as the CPU would. */
-static void deliver_interrupt(void)
+/*
+ * Acknowledged by the exit: without that there are no posted interrupts. Its handler is called as the CPU would. The IDTR
+ * on the stack gets a guard, which other exits need not pay for: not inline.
+ */
+static noinline void deliver_interrupt(void)
 {
 	u32 info = vmcs_read32(VM_EXIT_INTR_INFO);
 	struct desc_ptr idt;
@@ -85,11 +88,12 @@ static void deliver_interrupt(void)
 static __always_inline void after_exit(struct vmx_vcpu *vmx)
 {
 	struct vmx_exit *exit = &vmx->exit;
+	u32 reason = vmcs_read32(VM_EXIT_REASON);
 
-	exit->instruction_error = 0;
-	exit->reason = vmcs_read32(VM_EXIT_REASON);
-	if (unlikely(exit->reason & VMX_EXIT_REASONS_FAILED_VMENTRY)) {
-		if ((u16)exit->reason == EXIT_REASON_MCE_DURING_VMENTRY)
+	exit->reason = reason;
+	if (unlikely(reason & VMX_EXIT_REASONS_FAILED_VMENTRY)) {
+		exit->instruction_error = 0;
+		if ((u16)reason == EXIT_REASON_MCE_DURING_VMENTRY)
 			asm volatile("int $18");
 		return;
 	}
@@ -97,9 +101,9 @@ static __always_inline void after_exit(struct vmx_vcpu *vmx)
 	/* Before an interrupt is taken: it may be the one by which somebody waits for the log. */
 	if (unlikely(memory_is_logged(&vmx->vcpu->vm->memory)) && vmx->pml)
 		pml_drain(vmx->vcpu);
-	if (exit->reason == EXIT_REASON_EXCEPTION_NMI)
+	if (reason == EXIT_REASON_EXCEPTION_NMI)
 		deliver_to_host(exit);
-	else if (exit->reason == EXIT_REASON_EXTERNAL_INTERRUPT && (vmx_capabilities.exit & VM_EXIT_ACK_INTR_ON_EXIT))
+	else if (reason == EXIT_REASON_EXTERNAL_INTERRUPT && (vmx_capabilities.exit & VM_EXIT_ACK_INTR_ON_EXIT))
 		deliver_interrupt();
 }
 
@@ -114,9 +118,10 @@ void vmx_enter(struct vcpu *vcpu)
 	compat_after_guest();
 	vcpu->known = KNOWN_AFTER_EXIT;
 	vcpu->changed = 0;
-	vmx->exit.read = false;
-	if (likely(entered))
+	if (likely(entered)) {
 		after_exit(vmx);
-	else
+	} else {
+		vmx->exit.reason = EXIT_REASON_NOT_ENTERED;
 		vmx->exit.instruction_error = vmcs_read32(VM_INSTRUCTION_ERROR);
+	}
 }

@@ -72,7 +72,7 @@ static enum next exit_debug_exception(struct vcpu *vcpu, const struct vmx_exit *
 	const struct exception exception = { .vector = VECTOR_DB, .payload = exit->qualification };
 
 	if ((exit->interruption & INTR_INFO_INTR_TYPE_MASK) == INTR_TYPE_PRIV_SW_EXCEPTION)
-		vcpu_set_rip(vcpu, vcpu_rip(vcpu) + exit->length);
+		vcpu_set_rip(vcpu, vcpu_rip(vcpu) + vcpu->insn_len);
 	if (!guest_debug_takes_db(vcpu))
 		vmx_set_pending_single_step(vcpu);
 	return exit_exception(vcpu, &exception);
@@ -105,7 +105,7 @@ static enum next task_switch(struct vcpu *vcpu)
 	bool by_event = how == TASK_GATE && vcpu->event.type != EVENT_SOFT_INTERRUPT &&
 			vcpu->event.type != EVENT_SOFT_EXCEPTION;
 
-	return exit_task_switch(vcpu, exit->qualification, how, by_event ? 0 : exit->length);
+	return exit_task_switch(vcpu, exit->qualification, how, by_event ? 0 : vcpu->insn_len);
 }
 
 enum cr_access { MOV_TO_CR, MOV_FROM_CR, CLTS, LMSW };
@@ -263,9 +263,9 @@ static void block_nmis_again(struct vcpu *vcpu, const struct vmx_exit *exit, u32
 	vcpu->shadow |= SHADOW_NMI;
 }
 
-static __always_inline void read_instruction(struct vcpu *vcpu, struct vmx_exit *exit)
+static __always_inline void read_instruction(struct vcpu *vcpu)
 {
-	exit->length = vmcs_read32(VM_EXIT_INSTRUCTION_LEN);
+	vcpu->insn_len = vmcs_read32(VM_EXIT_INSTRUCTION_LEN);
 	vcpu->regs.rip = vmcs_read_natural(GUEST_RIP);
 	vcpu->regs.rflags = vmcs_read_natural(GUEST_RFLAGS);
 	vcpu->shadow = vmx_shadow(vmcs_read32(GUEST_INTERRUPTIBILITY_INFO));
@@ -274,8 +274,6 @@ static __always_inline void read_instruction(struct vcpu *vcpu, struct vmx_exit 
 
 static noinline void read_details(struct vcpu *vcpu, struct vmx_exit *exit, u32 has)
 {
-	if (has & EXIT_QUALIFIED)
-		exit->qualification = vmcs_read_natural(EXIT_QUALIFICATION);
 	if (has & EXIT_GPA)
 		exit->gpa = vmcs_read64(GUEST_PHYSICAL_ADDRESS);
 	if (has & EXIT_INTERRUPTION && had_error_code(exit))
@@ -284,14 +282,16 @@ static noinline void read_details(struct vcpu *vcpu, struct vmx_exit *exit, u32 
 		block_nmis_again(vcpu, exit, has);
 }
 
-/* Takes from the VMCS what its reason defines. In a slice: that is where an exit is first looked at. */
+/* Takes from the VMCS what its reason defines. */
 static __always_inline void read_exit(struct vcpu *vcpu, struct vmx_exit *exit, u32 has)
 {
-	exit->read = true;
-	exit->length = 0;
 	if (has & EXIT_INSN)
-		read_instruction(vcpu, exit);
-	if (has & ~(u32)EXIT_INSN)
+		read_instruction(vcpu);
+	else
+		vcpu->insn_len = 0;
+	if (has & EXIT_QUALIFIED)
+		exit->qualification = vmcs_read_natural(EXIT_QUALIFICATION);
+	if (has & ~(u32)(EXIT_INSN | EXIT_QUALIFIED))
 		read_details(vcpu, exit, has);
 }
 
@@ -309,17 +309,13 @@ enum next vmx_handle_exit(struct vcpu *vcpu)
 	u32 reason = (u16)exit->reason;
 	const struct exit_row *row;
 
-	if (unlikely(exit->instruction_error))
-		return failed_instruction(vcpu);
-	if (unlikely(reason >= ARRAY_SIZE(exit_table) || !exit_table[reason].handle))
-		return unexpected(vcpu);
+	if (unlikely(reason >= ARRAY_SIZE(exit_table)))
+		return exit->reason == EXIT_REASON_NOT_ENTERED ? failed_instruction(vcpu) : unexpected(vcpu);
 	row = &exit_table[array_index_nospec(reason, ARRAY_SIZE(exit_table))];
-	if (likely(!exit->read))
+	if (unlikely(!row->handle))
+		return unexpected(vcpu);
+	/* In a slice: that is where an exit is first looked at. */
+	if (likely(vcpu->in_slice))
 		read_exit(vcpu, exit, row->has);
 	return row->handle(vcpu);
-}
-
-unsigned int vmx_insn_length(struct vcpu *vcpu)
-{
-	return to_vmx(vcpu)->exit.length;
 }

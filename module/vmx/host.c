@@ -95,8 +95,8 @@ static void save_thread_state(struct vmx_host *host)
 	savesegment(fs, host->fs);
 	savesegment(gs, host->gs);
 	store_ldt(host->ldt);
-	rdmsrl(MSR_KERNEL_GS_BASE, host->user_gs_base);
-	host->debugctl = get_debugctlmsr();
+	host->user_gs_base = compat_rdmsr(MSR_KERNEL_GS_BASE);
+	host->debugctl = compat_rdmsr(MSR_IA32_DEBUGCTLMSR);
 	write_if_changed(HOST_FS_BASE, &host->fs_base, read_fs_base());
 	write_if_changed(HOST_CR3, &host->cr3, __native_read_cr3());
 }
@@ -119,7 +119,7 @@ static void restore_thread_state(const struct vmx_host *host)
 	}
 	if (unlikely(host->gs))
 		native_load_gs_index(host->gs);
-	wrmsrl(MSR_KERNEL_GS_BASE, host->user_gs_base);
+	compat_wrmsr(MSR_KERNEL_GS_BASE, host->user_gs_base);
 	if (unlikely(host->debugctl))
 		update_debugctlmsr(host->debugctl);
 	native_load_gdt(&host->gdt);
@@ -140,7 +140,15 @@ static void restore_debug_registers(struct vmx_vcpu *vmx)
 void vmx_load_guest_msrs(struct vcpu *vcpu)
 {
 	switch_msrs_load_guest(vcpu);
-	wrmsrl(MSR_KERNEL_GS_BASE, vcpu->msr.kernel_gs_base);
+	compat_wrmsr(MSR_KERNEL_GS_BASE, vcpu->msr.kernel_gs_base);
+}
+
+/** vmx_save_guest_msrs - the one that the guest changes without an exit (SWAPGS), if it may have. In a slice. */
+void vmx_save_guest_msrs(struct vcpu *vcpu)
+{
+	if (!(vcpu->known & STATE_SYSCALL))
+		vcpu->msr.kernel_gs_base = compat_rdmsr(MSR_KERNEL_GS_BASE);
+	vcpu->known |= STATE_SYSCALL;
 }
 
 void vmx_slice_begin(struct vcpu *vcpu)
@@ -164,7 +172,7 @@ void vmx_slice_end(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
 
-	vcpu_know(vcpu, STATE_SYSCALL);
+	vmx_save_guest_msrs(vcpu);
 	if (vmx->entry.switch_spec_ctrl)
 		vcpu->msr.spec_ctrl = vmx->entry.guest_spec_ctrl;
 	restore_debug_registers(vmx);

@@ -117,5 +117,4 @@ const struct backend vmx_backend = {
 	.set_eoi_exits = vmx_set_eoi_exits,
 	.notify = vmx_notify,
 	.flush_tlb = vmx_flush_tlb,
-	.insn_length = vmx_insn_length,
 };

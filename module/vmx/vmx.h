@@ -28,12 +28,13 @@ struct vmx_capabilities {
 
 extern struct vmx_capabilities vmx_capabilities;
 
-/* What the last exit left in the VMCS, read once, so that a handler can be called again outside of the slice. */
+/* As the reason: there was no exit, for VMLAUNCH or VMRESUME itself failed. */
+#define EXIT_REASON_NOT_ENTERED U32_MAX
+
+/* What the last exit left in the VMCS, read once, in the slice, so that a handler can be called again outside of the slice. */
 struct vmx_exit {
-	bool read;
 	u32 reason;
 	u32 instruction_error; /* the entry failed before it began: the VM-instruction error */
-	u32 length;
 	u32 interruption, interruption_error;
 	u64 qualification, gpa;
 };
@@ -130,6 +131,7 @@ void vmx_write_constant_host_state(void);
 void vmx_slice_begin(struct vcpu *vcpu);
 void vmx_slice_end(struct vcpu *vcpu);
 void vmx_load_guest_msrs(struct vcpu *vcpu);
+void vmx_save_guest_msrs(struct vcpu *vcpu);
 
 /* switch_msrs.c */
 void switch_msrs_load_guest(const struct vcpu *vcpu);
@@ -141,7 +143,6 @@ void vmx_enter(struct vcpu *vcpu);
 
 /* exits.c */
 enum next vmx_handle_exit(struct vcpu *vcpu);
-unsigned int vmx_insn_length(struct vcpu *vcpu);
 
 /* events.c */
 void vmx_inject(struct vcpu *vcpu);
