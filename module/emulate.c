@@ -153,27 +153,18 @@ static enum insn_result split(struct vcpu *vcpu, u64 linear, unsigned int size, 
 	return INSN_DONE;
 }
 
-/*
- * What nearly every access is, without the loop of split(): all of the operand whose address the CPU has told, within a
- * page and the bus.
- */
+/* What nearly every access is: all of the operand whose address the CPU has told, within a page and the bus. */
 static bool is_operand(const struct mmio *mmio, u64 linear, unsigned int size)
 {
 	return operand_begins_at(mmio, linear) && size <= BUS_WIDTH && offset_in_page(linear) + size <= PAGE_SIZE;
 }
 
-/* The pieces of an operand. */
-static enum insn_result find(struct attempt *a, u64 linear, unsigned int size, u32 access, struct piece *pieces,
-			     unsigned int *nr)
+static noinline enum insn_result find_pieces(struct attempt *a, u64 linear, unsigned int size, u32 access,
+					     struct piece *pieces, unsigned int *nr)
 {
 	struct vcpu *vcpu = a->vcpu;
 	enum insn_result result;
 
-	if (is_operand(&vcpu->mmio, linear, size)) {
-		pieces[0] = (struct piece){ .gpa = vcpu->mmio.gpa, .len = size };
-		*nr = 1;
-		return INSN_DONE;
-	}
 	result = split(vcpu, linear, size, BUS_WIDTH, vcpu_user_access(vcpu) | access, pieces, nr,
 		       &a->machine.exception);
 	/*
@@ -184,6 +175,19 @@ static enum insn_result find(struct attempt *a, u64 linear, unsigned int size, u
 	if (result == INSN_DONE && vcpu->in_slice && *nr > 1)
 		return INSN_UNHANDLED;
 	return result;
+}
+
+/* The pieces of an operand. */
+static __always_inline enum insn_result find(struct attempt *a, u64 linear, unsigned int size, u32 access,
+					     struct piece *pieces, unsigned int *nr)
+{
+	const struct mmio *mmio = &a->vcpu->mmio;
+
+	if (unlikely(!is_operand(mmio, linear, size)))
+		return find_pieces(a, linear, size, access, pieces, nr);
+	pieces[0] = (struct piece){ .gpa = mmio->gpa, .len = size };
+	*nr = 1;
+	return INSN_DONE;
 }
 
 /*
@@ -506,7 +510,8 @@ static int read_answered(struct vcpu *vcpu)
 		mmio->gpa_known = false;
 		return NEXT_ENTER;
 	}
-	memcpy(f->data, vcpu->run->mmio.data, f->len);
+	/* The whole field: what is beyond the length is not looked at. */
+	memcpy(f->data, vcpu->run->mmio.data, sizeof(f->data));
 	mmio->nr_reads++;
 	return execute_instruction(vcpu);
 }
@@ -528,6 +533,7 @@ static enum next emulate_instruction(struct vcpu *vcpu, u64 gpa, u32 access)
 	mmio->nr_reads = 0;
 	mmio->nr_writes = 0;
 	mmio->next_write = 0;
+	vcpu_know(vcpu, STATE_EMULATION);
 	insn = vcpu_decode(vcpu, &next);
 	if (!insn)
 		return next;

@@ -181,11 +181,11 @@ static void sysenter_to_vmcs(struct vcpu *vcpu)
 	vmcs_write_natural(GUEST_SYSENTER_EIP, vcpu->msr.sysenter_eip);
 }
 
-/* KERNEL_GS_BASE is in the CPU; a slice's end brings it home. */
+/* In the CPU; a slice's end brings it home. */
 static void syscall_from_cpu(struct vcpu *vcpu)
 {
 	if (vcpu->in_slice)
-		rdmsrl(MSR_KERNEL_GS_BASE, vcpu->msr.kernel_gs_base);
+		vmx_save_guest_msrs(vcpu);
 }
 
 static void pat_to_vmcs(struct vcpu *vcpu)
@@ -260,6 +260,21 @@ static const struct {
 	[ilog2(STATE_TSC)] = { NULL, tsc_to_vmcs },
 };
 
+/* What of STATE_EMULATION an exit leaves in the VMCS. Finding each group's function costs more than its VMREAD. */
+#define READ_AT_ONCE (STATE_EMULATION & ~STATE_EFER)
+
+static void read_at_once(struct vcpu *vcpu)
+{
+	rip_from_vmcs(vcpu);
+	rsp_from_vmcs(vcpu);
+	rflags_from_vmcs(vcpu);
+	cr0_from_vmcs(vcpu);
+	cr3_from_vmcs(vcpu);
+	cr4_from_vmcs(vcpu);
+	shadow_from_vmcs(vcpu);
+	vmx_read_segment(vcpu, SEG_CS);
+}
+
 void vmx_read_state(struct vcpu *vcpu, u32 missing)
 {
 	unsigned long left = missing;
@@ -267,6 +282,10 @@ void vmx_read_state(struct vcpu *vcpu, u32 missing)
 
 	if (!vcpu->in_slice)
 		vmcs_get(to_vmx(vcpu));
+	if ((left & READ_AT_ONCE) == READ_AT_ONCE) {
+		read_at_once(vcpu);
+		left &= ~READ_AT_ONCE;
+	}
 	for (; left; left &= left - 1) {
 		bit = __ffs(left);
 		if (bit >= STATE_FIRST_SEGMENT)
