@@ -152,13 +152,6 @@ static void steps_without_interrupts(void)
 
 /* -- breakpoints ------------------------------------------------------------------------------------------------- */
 
-/* QEMU sets no breakpoints from a VMCB, and does not ask a VMCB what becomes of INT3. */
-static void skip_on_qemu(void)
-{
-	if (emulated_by_qemu())
-		skip("QEMU does not emulate it");
-}
-
 static void hardware_breakpoint(void)
 {
 	struct guest *g = guest_create(MODE_LONG);
@@ -168,7 +161,6 @@ static void hardware_breakpoint(void)
 	debug_registers(g, GUEST_CODE + 3, 0, DR7_G0);
 	guest_start(g);
 	expect_own(g, &own);
-	skip_on_qemu();
 	expect_debug(g, VECTOR_DB, 1, 3);
 	expect_eq(g->run->debug.arch.dr7, DR7_G0 | DR7_FIXED);
 	debug(g, 0);
@@ -186,7 +178,6 @@ static void watchpoint(void)
 	g->regs.rdi = GUEST_DATA;
 	debug_registers(g, 0, GUEST_DATA, DR7_G1 | DR7_WRITE1);
 	guest_start(g);
-	skip_on_qemu();
 	expect_debug(g, VECTOR_DB, 2, 4);
 	guest_run(g);
 	expect_end(g);
@@ -240,7 +231,6 @@ static void software_breakpoint(void)
 	debug(g, KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP);
 	guest_load(g, CODE64("nop; int3; nop"));
 	guest_start(g);
-	skip_on_qemu();
 	expect_debug(g, VECTOR_BP, 0, 1);
 	expect_eq(g->regs.rip, GUEST_CODE + 1);
 
