@@ -10,6 +10,8 @@
 
 #include "acpi.h"
 #include "boot.h"
+#include "gdb/stub.h"
+#include "pause.h"
 #include "pci.h"
 #include "power.h"
 #include "rtc.h"
@@ -37,6 +39,8 @@ struct options {
 	unsigned int nr_cpus;
 	unsigned int nr_disks;
 	struct disk disks[MAX_DISKS];
+	const char *gdb;
+	bool gdb_wait;
 };
 
 static const char help[] =
@@ -53,6 +57,8 @@ static const char help[] =
 	"  --mem SIZE         the guest's memory, with the suffix K, M or G (default: 256M)\n"
 	"  --cpus N           the guest's CPUs (default: 1)\n"
 	"  --device PATH      the hypervisor's device node (default: /dev/pith)\n"
+	"  --gdb PORT|PATH    let gdb debug the guest: at a TCP port of this host, or a unix socket\n"
+	"  --gdb-wait         with --gdb: stop at the first instruction\n"
 	"\n"
 	"Exit status:\n"
 	"  0  the guest powered off or reset, or the user quit\n"
@@ -110,13 +116,24 @@ static void add_disk(struct options *options, char *text)
 	disk->path = text;
 }
 
-enum { OPTION_KERNEL = 1, OPTION_INITRD, OPTION_APPEND, OPTION_DISK, OPTION_MEM, OPTION_CPUS, OPTION_DEVICE };
+enum {
+	OPTION_KERNEL = 1,
+	OPTION_INITRD,
+	OPTION_APPEND,
+	OPTION_DISK,
+	OPTION_MEM,
+	OPTION_CPUS,
+	OPTION_DEVICE,
+	OPTION_GDB,
+	OPTION_GDB_WAIT,
+};
 
 static const struct option long_options[] = {
 	{ "kernel", required_argument, NULL, OPTION_KERNEL }, { "initrd", required_argument, NULL, OPTION_INITRD },
 	{ "append", required_argument, NULL, OPTION_APPEND }, { "disk", required_argument, NULL, OPTION_DISK },
 	{ "mem", required_argument, NULL, OPTION_MEM },	      { "cpus", required_argument, NULL, OPTION_CPUS },
-	{ "device", required_argument, NULL, OPTION_DEVICE }, { 0 },
+	{ "device", required_argument, NULL, OPTION_DEVICE }, { "gdb", required_argument, NULL, OPTION_GDB },
+	{ "gdb-wait", no_argument, NULL, OPTION_GDB_WAIT },   { 0 },
 };
 
 static void parse_option(struct options *options, int option)
@@ -143,6 +160,12 @@ static void parse_option(struct options *options, int option)
 	case OPTION_DEVICE:
 		options->device = optarg;
 		break;
+	case OPTION_GDB:
+		options->gdb = optarg;
+		break;
+	case OPTION_GDB_WAIT:
+		options->gdb_wait = true;
+		break;
 	default:
 		/* getopt_long() has told what is wrong. */
 		exit(STATUS_USAGE);
@@ -159,6 +182,8 @@ static void parse(struct options *options, int argc, char **argv)
 		usage("there is nothing to do with ", argv[optind]);
 	if (!options->boot.kernel)
 		usage("--kernel", " is missing");
+	if (options->gdb_wait && !options->gdb)
+		usage("--gdb-wait", " needs --gdb");
 }
 
 static void create_board(struct vm *vm, struct serial *serial, const struct options *options)
@@ -187,13 +212,19 @@ static int run(const struct options *options)
 
 	vm_create(&vm, options->device, options->memory_size);
 	check_cpus(&vm, options);
+	if (options->gdb)
+		gdb_listen(&vm, options->gdb);
 	entry = boot_load(&options->boot, &vm.memory, acpi_build(&vm.memory, options->nr_cpus));
 	create_board(&vm, &serial, options);
 	vcpu_create_all(&vm, options->nr_cpus, entry);
+	if (options->gdb_wait)
+		pause_from_start(&vm);
 
 	term_init();
 	vcpu_start_all(&vm);
+	gdb_start();
 	term_run(&vm, &serial);
+	gdb_stop();
 	vcpu_stop_all(&vm);
 	term_restore();
 	serial_flush(&serial);

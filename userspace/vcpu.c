@@ -17,6 +17,8 @@
 
 #include "boot.h"
 #include "cpuid.h"
+#include "gdb/stub.h"
+#include "pause.h"
 #include "vm.h"
 
 #define SIGNAL_STOP SIGUSR1
@@ -140,6 +142,7 @@ static void print_registers(const struct vcpu *vcpu)
 static void crash(struct vcpu *vcpu)
 {
 	print_registers(vcpu);
+	gdb_crashed(vcpu);
 	vm_stop(vcpu->vm, STATUS_GUEST);
 }
 
@@ -203,6 +206,7 @@ static void exit_unknown(struct vcpu *vcpu)
 static void (*const exits[])(struct vcpu *vcpu) = {
 	[KVM_EXIT_IO] = exit_io,
 	[KVM_EXIT_MMIO] = exit_mmio,
+	[KVM_EXIT_DEBUG] = gdb_exit_debug,
 	[KVM_EXIT_INTR] = exit_nothing,
 	[KVM_EXIT_IRQ_WINDOW_OPEN] = exit_nothing,
 	[KVM_EXIT_SHUTDOWN] = exit_shutdown,
@@ -243,7 +247,8 @@ static void *run(void *opaque)
 		if (!ioctl(vcpu->fd, KVM_RUN, 0)) {
 			handle_exit(vcpu);
 		} else if (errno == EINTR) {
-			/* Perhaps the signal was SIGSTOP, long ago: the guest's watchdogs are not to blame it for the gap. */
+			pause_here(vcpu);
+			/* Perhaps it stood still for long, by SIGSTOP too: the guest's watchdogs are not to blame it. */
 			ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0);
 		} else if (errno != EAGAIN) {
 			error("cannot run the guest's CPU %u: %s", vcpu->id, strerror(errno));
@@ -274,13 +279,22 @@ void vcpu_start_all(struct vm *vm)
 	}
 }
 
+/**
+ * vcpu_interrupt - make KVM_RUN return, or fail when it is called the next time
+ * @vcpu: whose thread has been started and not been waited for
+ */
+void vcpu_interrupt(const struct vcpu *vcpu)
+{
+	pthread_kill(vcpu->thread, SIGNAL_STOP);
+}
+
 /* A signal may find a thread just before it blocks in a write to a terminal that takes no more: it is sent again. */
 static void stop(struct vcpu *vcpu)
 {
 	struct timespec next;
 
 	for (unsigned int i = 0; i < STOP_TRIES; i++) {
-		pthread_kill(vcpu->thread, SIGNAL_STOP);
+		vcpu_interrupt(vcpu);
 		clock_gettime(CLOCK_REALTIME, &next);
 		next.tv_sec += (next.tv_nsec + STOP_INTERVAL_NS) / NS_PER_SECOND;
 		next.tv_nsec = (next.tv_nsec + STOP_INTERVAL_NS) % NS_PER_SECOND;
@@ -295,6 +309,7 @@ static void stop(struct vcpu *vcpu)
  */
 void vcpu_stop_all(struct vm *vm)
 {
+	pause_end_all(vm);
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
 		stop(&vm->vcpus[i]);
 }

@@ -15,10 +15,13 @@ struct vcpu {
 	int fd;
 	struct kvm_run *run;
 	pthread_t thread;
+	bool paused; /* it is to stand still, and */
+	bool waits;  /* it does: see pause.c */
 };
 
 void vcpu_create_all(struct vm *vm, unsigned int count, u64 entry);
 void vcpu_start_all(struct vm *vm);
+void vcpu_interrupt(const struct vcpu *vcpu);
 void vcpu_stop_all(struct vm *vm);
 
 #endif
