@@ -47,7 +47,7 @@ static struct {
 	size_t last_len;
 	u8 last[PACKET_ENCODED_MAX]; /* packet that was sent */
 
-	/* What vCPUs that run look at too. */
+	/* For what vCPUs that run look at too: the connection, breakpoints, and debugged. */
 	pthread_mutex_t lock;
 	struct session session;
 	struct debugged *debugged;
@@ -301,29 +301,37 @@ void gdb_crashed(struct vcpu *vcpu)
 
 /* -- the connection ---------------------------------------------------------------------------------------------- */
 
+static void set_connection(int fd)
+{
+	pthread_mutex_lock(&stub.lock);
+	stub.connection = fd;
+	pthread_mutex_unlock(&stub.lock);
+}
+
 static void attach(void)
 {
 	const struct timeval patience = { .tv_sec = SEND_SECONDS };
 	const int on = 1;
+	int fd = accept4(stub.listener, NULL, NULL, SOCK_CLOEXEC);
 
-	stub.connection = accept4(stub.listener, NULL, NULL, SOCK_CLOEXEC);
-	if (stub.connection < 0)
+	if (fd < 0)
 		return;
-	setsockopt(stub.connection, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-	setsockopt(stub.connection, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	stub.lost = stub.running = false;
 	stub.last_len = 0;
 	memset(&stub.reader, 0, sizeof(stub.reader));
 	pause_all(stub.vm);
 	stub.session =
 		(struct session){ .target = &target, .actions = stub.session.actions, .stop.signal = SIGNAL_INT };
+	set_connection(fd);
 }
 
 /* The guest goes on as if there had never been a debugger. */
 static void detach(void)
 {
 	close(stub.connection);
-	stub.connection = -1;
+	set_connection(-1);
 	pause_all(stub.vm);
 	pthread_mutex_lock(&stub.lock);
 	breakpoints_clear(&stub.session.breakpoints);
