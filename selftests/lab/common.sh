@@ -38,3 +38,16 @@ module_files()
 {
 	modprobe -d "$1" -S "$2" -C /dev/null --show-depends "$3" | sed -n 's/^insmod \(\S*\).*/\1/p'
 }
+
+# libraries PROGRAM ROOT [PATH]: the shared objects that it is linked with, where its interpreter looks for them. They are
+# looked for in PATH before they are in this machine's own directories.
+libraries()
+{
+	local file
+
+	mkdir -p "$2"/lib64 "$2/lib/x86_64-linux-gnu"
+	cp -L /lib64/ld-linux-x86-64.so.2 "$2/lib64/"
+	LD_LIBRARY_PATH=${3:-} ldd "$1" | sed -n 's/.* => \(\/\S*\).*/\1/p' | while read -r file; do
+		cp -L "$file" "$2/lib/x86_64-linux-gnu/"
+	done
+}
