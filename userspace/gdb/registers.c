@@ -8,10 +8,9 @@ enum feature { CORE, SSE, SEGMENTS, CONTROL };
 
 static const struct {
 	const char *name;
-	const char *attributes; /* of its registers */
 	const char *types;
 } features[] = {
-	[CORE] = { "org.gnu.gdb.i386.core", "",
+	[CORE] = { "org.gnu.gdb.i386.core",
 		   "<flags id=\"i386_eflags\" size=\"4\">"
 		   "<field name=\"CF\" start=\"0\" end=\"0\"/><field name=\"\" start=\"1\" end=\"1\"/>"
 		   "<field name=\"PF\" start=\"2\" end=\"2\"/><field name=\"AF\" start=\"4\" end=\"4\"/>"
@@ -22,7 +21,7 @@ static const struct {
 		   "<field name=\"VM\" start=\"17\" end=\"17\"/><field name=\"AC\" start=\"18\" end=\"18\"/>"
 		   "<field name=\"VIF\" start=\"19\" end=\"19\"/><field name=\"VIP\" start=\"20\" end=\"20\"/>"
 		   "<field name=\"ID\" start=\"21\" end=\"21\"/></flags>\n" },
-	[SSE] = { "org.gnu.gdb.i386.sse", "",
+	[SSE] = { "org.gnu.gdb.i386.sse",
 		  "<vector id=\"v4f\" type=\"ieee_single\" count=\"4\"/><vector id=\"v2d\" type=\"ieee_double\" count=\"2\"/>"
 		  "<vector id=\"v16i8\" type=\"int8\" count=\"16\"/><vector id=\"v8i16\" type=\"int16\" count=\"8\"/>"
 		  "<vector id=\"v4i32\" type=\"int32\" count=\"4\"/><vector id=\"v2i64\" type=\"int64\" count=\"2\"/>"
@@ -30,9 +29,9 @@ static const struct {
 		  "<field name=\"v16_int8\" type=\"v16i8\"/><field name=\"v8_int16\" type=\"v8i16\"/>"
 		  "<field name=\"v4_int32\" type=\"v4i32\"/><field name=\"v2_int64\" type=\"v2i64\"/>"
 		  "<field name=\"uint128\" type=\"uint128\"/></union>\n" },
-	[SEGMENTS] = { "org.gnu.gdb.i386.segments", "", "" },
-	/* gdb has no name for these: they are in a group of their own, and show in `info registers system`. */
-	[CONTROL] = { "org.pith.control", " group=\"system\"", "" },
+	[SEGMENTS] = { "org.gnu.gdb.i386.segments", "" },
+	/* gdb has no name for these: it shows them behind its own. */
+	[CONTROL] = { "org.pith.control", "" },
 };
 
 /* In the order of gdb's numbers. What gdb wants larger than it is has zeroes above. */
@@ -220,8 +219,8 @@ static size_t add_feature(char *xml, size_t size, enum feature feature)
 
 		if (row->feature == feature)
 			n += snprintf(xml + n, size - n,
-				      "<reg name=\"%s\" bitsize=\"%u\" type=\"%s\" regnum=\"%u\"%s/>\n", row->name,
-				      row->size * 8, row->type, i, features[feature].attributes);
+				      "<reg name=\"%s\" bitsize=\"%u\" type=\"%s\" regnum=\"%u\"/>\n", row->name,
+				      row->size * 8, row->type, i);
 	}
 	return n + snprintf(xml + n, size - n, "</feature>\n");
 }
