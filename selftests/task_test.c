@@ -19,6 +19,7 @@
 #define ATTR_LDT 0x0082
 #define TASK_GATE 0x85
 #define EXIT_PORT 0x80
+#define FAR 0x1000
 
 struct tss32 {
 	u32 link, stacks[6], cr3, eip, eflags, gpr[8], segment[6], ldt;
@@ -298,11 +299,38 @@ static void bad_segment(void)
 	expect_eq(guest_sregs(g).tr.selector, SEL_NEW);
 }
 
+/* A selector has bits that mean something else in what other exits tell: this one's bit 12 has NMIs blocked by an IRET. */
+static void far_selector(void)
+{
+	struct guest *g = two_tasks(MODE_PROT32);
+	struct kvm_sregs s = guest_sregs(g);
+	struct kvm_vcpu_events events;
+	unsigned int i;
+
+	s.gdt.base -= FAR;
+	s.gdt.limit += FAR;
+	guest_set_sregs(g, &s);
+	for (i = 0; i < 6; i++)
+		tss(g, NEW_TSS)->segment[i] += FAR;
+	new_task_runs(g, CODE32("out %al, $0x80"));
+	guest_load(g, CODE32("ljmp $0x1058, $0"));
+	guest_start(g);
+	expect_exit(g, KVM_EXIT_IO);
+	expect_eq(guest_sregs(g).tr.selector, FAR + SEL_NEW);
+	expect_errno(ioctl(g->vcpu, KVM_GET_VCPU_EVENTS, &events), 0);
+	expect_eq(events.nmi.masked, 0);
+}
+
 static const struct test tests[] = {
-	{ "JMP to a task", jump },   { "CALL of a task, and IRET", call_and_return },
-	{ "task gates", gate },	     { "a task gate, and an error code", gate_with_error },
-	{ "a 16-bit task", narrow }, { "a task's LDT", local_table },
-	{ "refused", refused },	     { "a bad segment", bad_segment },
+	{ "JMP to a task", jump },
+	{ "CALL of a task, and IRET", call_and_return },
+	{ "task gates", gate },
+	{ "a task gate, and an error code", gate_with_error },
+	{ "a 16-bit task", narrow },
+	{ "a task's LDT", local_table },
+	{ "refused", refused },
+	{ "a bad segment", bad_segment },
+	{ "a far selector", far_selector },
 };
 
 KTAP_MAIN(tests)

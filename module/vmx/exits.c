@@ -20,6 +20,7 @@
 #define EXIT_GPA BIT(2)
 #define EXIT_IN_DELIVERY BIT(3) /* it may have cut off the delivery of an event */
 #define EXIT_INTERRUPTION BIT(4)
+#define EXIT_BY_IRET BIT(5) /* it tells of an IRET that was cut off */
 
 static enum next enter_again(struct vcpu *vcpu)
 {
@@ -200,8 +201,8 @@ struct exit_row {
 	}
 
 static const struct exit_row exit_table[] = {
-	[EXIT_REASON_EXCEPTION_NMI] = { exception_or_nmi,
-					EXIT_INTERRUPTION | EXIT_QUALIFIED | EXIT_INSN | EXIT_IN_DELIVERY },
+	[EXIT_REASON_EXCEPTION_NMI] = { exception_or_nmi, EXIT_INTERRUPTION | EXIT_QUALIFIED | EXIT_INSN |
+								  EXIT_IN_DELIVERY | EXIT_BY_IRET },
 	[EXIT_REASON_EXTERNAL_INTERRUPT] = { enter_again }, /* came when interrupts were turned on */
 	[EXIT_REASON_TRIPLE_FAULT] = { exit_triple_fault },
 	[EXIT_REASON_INIT_SIGNAL] = { enter_again },
@@ -238,12 +239,12 @@ static const struct exit_row exit_table[] = {
 	[EXIT_REASON_MONITOR_INSTRUCTION] = INSN(exit_monitor_mwait),
 	[EXIT_REASON_PAUSE_INSTRUCTION] = INSN(exit_pause),
 	[EXIT_REASON_EOI_INDUCED] = { eoi_induced, EXIT_QUALIFIED },
-	[EXIT_REASON_EPT_VIOLATION] = { ept_violation, EXIT_QUALIFIED | EXIT_GPA | EXIT_IN_DELIVERY },
+	[EXIT_REASON_EPT_VIOLATION] = { ept_violation, EXIT_QUALIFIED | EXIT_GPA | EXIT_IN_DELIVERY | EXIT_BY_IRET },
 	[EXIT_REASON_EPT_MISCONFIG] = { ept_misconfiguration, EXIT_GPA },
 	[EXIT_REASON_PREEMPTION_TIMER] = { preemption_timer },
 	[EXIT_REASON_WBINVD] = INSN(exit_skip),
 	[EXIT_REASON_APIC_WRITE] = { apic_write, EXIT_QUALIFIED },
-	[EXIT_REASON_PML_FULL] = { pml_full, EXIT_QUALIFIED | EXIT_IN_DELIVERY },
+	[EXIT_REASON_PML_FULL] = { pml_full, EXIT_QUALIFIED | EXIT_IN_DELIVERY | EXIT_BY_IRET },
 	[EXIT_REASON_XSETBV] = INSN(exit_xsetbv),
 };
 
@@ -278,7 +279,7 @@ static noinline void read_details(struct vcpu *vcpu, struct vmx_exit *exit, u32 
 		exit->gpa = vmcs_read64(GUEST_PHYSICAL_ADDRESS);
 	if (has & EXIT_INTERRUPTION && had_error_code(exit))
 		exit->interruption_error = vmcs_read32(VM_EXIT_INTR_ERROR_CODE);
-	if ((has & EXIT_IN_DELIVERY) && !vmx_requeue_event(vcpu))
+	if ((has & EXIT_IN_DELIVERY) && !vmx_requeue_event(vcpu) && (has & EXIT_BY_IRET))
 		block_nmis_again(vcpu, exit, has);
 }
 
