@@ -7,49 +7,13 @@
 #include <unistd.h>
 
 #include "guest.h"
+#include "stats.h"
 
 #define EXITS 100
 
-static struct kvm_stats_header read_header(int fd)
-{
-	struct kvm_stats_header header = {};
-
-	expect_eq(pread(fd, &header, sizeof(header), 0), sizeof(header));
-	return header;
-}
-
-/* The descriptor of a number; its name follows it. */
-static const struct kvm_stats_desc *descriptor_of(int fd, const struct kvm_stats_header *header, unsigned int i)
-{
-	u32 size = sizeof(struct kvm_stats_desc) + header->name_size;
-	struct kvm_stats_desc *desc = malloc(size);
-
-	expect_eq(pread(fd, desc, size, header->desc_offset + i * size), size);
-	return desc;
-}
-
-/* The value of a counter by its name, which must be there. */
-static u64 value_of(int fd, const char *name)
-{
-	struct kvm_stats_header header = read_header(fd);
-	u64 value = 0;
-	unsigned int i;
-
-	for (i = 0; i < header.num_desc; i++) {
-		const struct kvm_stats_desc *desc = descriptor_of(fd, &header, i);
-
-		if (strcmp(desc->name, name))
-			continue;
-		expect_eq(pread(fd, &value, sizeof(value), header.data_offset + desc->offset), sizeof(value));
-		return value;
-	}
-	fail("no counter \"%s\"", name);
-	return 0;
-}
-
 static void check_layout(int fd)
 {
-	struct kvm_stats_header header = read_header(fd);
+	struct kvm_stats_header header = stats_header(fd);
 	u32 desc_size = sizeof(struct kvm_stats_desc) + header.name_size;
 	unsigned int i;
 	char id[256];
@@ -64,7 +28,7 @@ static void check_layout(int fd)
 	expect_eq(pread(fd, id, header.name_size, header.id_offset), header.name_size);
 	expect(!strncmp(id, "kvm-", 4));
 	for (i = 0; i < header.num_desc; i++) {
-		const struct kvm_stats_desc *desc = descriptor_of(fd, &header, i);
+		const struct kvm_stats_desc *desc = stats_descriptor(fd, &header, i);
 
 		context("descriptor %u", i);
 		expect((desc->flags & KVM_STATS_TYPE_MASK) <= KVM_STATS_TYPE_MAX);
@@ -107,13 +71,13 @@ static void vcpu_stats(void)
 	guest_load(g, CODE64("1: out %al, $0x80; mov %al, (%rdi); jmp 1b"));
 	g->regs.rdi = GUEST_HOLE;
 	guest_start(g);
-	before = value_of(fd, "exits");
-	expect_eq(value_of(fd, "io_exits"), 1);
+	before = stats_value(fd, "exits");
+	expect_eq(stats_value(fd, "io_exits"), 1);
 	for (i = 1; i < 2 * EXITS; i++)
 		guest_run(g);
-	expect_eq(value_of(fd, "io_exits"), EXITS);
-	expect_eq(value_of(fd, "mmio_exits"), EXITS);
-	expect(value_of(fd, "exits") >= before + 2 * EXITS - 1);
+	expect_eq(stats_value(fd, "io_exits"), EXITS);
+	expect_eq(stats_value(fd, "mmio_exits"), EXITS);
+	expect(stats_value(fd, "exits") >= before + 2 * EXITS - 1);
 }
 
 /* The file goes on reading when the VM's other files are closed. */
