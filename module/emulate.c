@@ -524,7 +524,7 @@ static bool has_one_operand(const struct insn *insn)
 }
 
 /* Executes the instruction at RIP, which touched memory that only software can answer. */
-static enum next emulate_instruction(struct vcpu *vcpu, u64 gpa, u32 access)
+enum next exit_device_access(struct vcpu *vcpu, u64 gpa, u32 access)
 {
 	struct mmio *mmio = &vcpu->mmio;
 	const struct insn *insn;
@@ -556,7 +556,7 @@ enum next exit_memory_fault(struct vcpu *vcpu, u64 gpa, u32 access)
 		return NEXT_ENTER;
 	if (r < 0)
 		return r;
-	return emulate_instruction(vcpu, gpa, access);
+	return exit_device_access(vcpu, gpa, access);
 }
 
 /* -- SMSW, LMSW -------------------------------------------------------------------------------------------------- */

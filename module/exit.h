@@ -34,6 +34,9 @@ enum next exit_io(struct vcpu *vcpu, u16 port, unsigned int size, bool in, bool 
  */
 enum next exit_memory_fault(struct vcpu *vcpu, u64 gpa, u32 access);
 
+/* exit_device_access - its second half, for an access of which the hardware tells that it is to a device */
+enum next exit_device_access(struct vcpu *vcpu, u64 gpa, u32 access);
+
 /* MOV to and from control registers; gpr is the register's number. Includes CR8. */
 enum next exit_mov_to_cr(struct vcpu *vcpu, unsigned int cr, u64 value);
 enum next exit_mov_from_cr(struct vcpu *vcpu, unsigned int cr, unsigned int gpr);

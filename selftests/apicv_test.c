@@ -1,23 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A local APIC in x2APIC mode, for which the CPU may answer: what it must not answer for, what the client sees of it, and
- * that it does without exits what it can. Source: SDM volume 3, "APIC Virtualization and Virtual Interrupts", "x2APIC Register
- * Address Space".
+ * Local APICs for which the CPU may answer, by MSRs and in memory: what it must not answer for, what the client sees of it,
+ * and that it does without exits what it can. Source: SDM volume 3, "APIC Virtualization and Virtual Interrupts", "x2APIC
+ * Register Address Space".
  */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "machine.h"
+#include "stats.h"
 
 #define VECTOR_4 0x44
 #define VECTOR_6 0x66
 #define VECTOR_GP 13
 
 #define APIC_LVR 0x30
+#define APIC_PPR 0xa0
 #define APIC_ISR 0x100
 #define APIC_ESR 0x280
 #define APIC_SELF_IPI 0x3f0
@@ -123,6 +127,14 @@ static void test_refusals(void)
 	machine_destroy(&m);
 }
 
+static u64 read_cr8(void)
+{
+	u64 value;
+
+	asm volatile("mov %%cr8, %0" : "=r"(value));
+	return value;
+}
+
 /* In x2APIC mode, and then in no mode, and then in xAPIC mode. */
 static void guest_changes_modes(void)
 {
@@ -160,20 +172,30 @@ static void test_modes(void)
 static void guest_makes_errors(void)
 {
 	apic_enable();
-	wrmsr(X2APIC(APIC_SELF_IPI), 3);
+	apic_send(ICR_SELF | ICR_ASSERT | 3, 0);
 	apic_write(APIC_ESR, 0);
 	sync_host(apic_read(APIC_ESR));
 	apic_write(APIC_ESR, 0);
 	sync_host(apic_read(APIC_ESR));
 }
 
-static void test_errors(void)
+static void errors(bool in_x2apic)
 {
-	struct machine m = begin(1, true, guest_makes_errors);
+	struct machine m = begin(1, in_x2apic, guest_makes_errors);
 
 	machine_expect(&m, 0, 1 << 5); /* send illegal vector */
 	machine_expect(&m, 0, 0);
 	machine_destroy(&m);
+}
+
+static void test_errors_xapic(void)
+{
+	errors(false);
+}
+
+static void test_errors_x2apic(void)
+{
+	errors(true);
 }
 
 static void guest_counts(void)
@@ -190,12 +212,148 @@ static void guest_counts(void)
 	sync_host(1);
 }
 
-static void test_count(void)
+static void count(bool in_x2apic)
 {
-	struct machine m = begin(1, true, guest_counts);
+	struct machine m = begin(1, in_x2apic, guest_counts);
 
 	machine_expect(&m, 0, 1);
 	machine_expect(&m, 0, 1);
+	machine_destroy(&m);
+}
+
+static void test_count_xapic(void)
+{
+	count(false);
+}
+
+static void test_count_x2apic(void)
+{
+	count(true);
+}
+
+/* Registers and widths that CPUs leave to software, beside such that they do not. */
+static void guest_reads_in_memory(void)
+{
+	u8 *tpr = (u8 *)LAPIC_BASE + APIC_TPR;
+
+	apic_enable();
+	apic_write(APIC_TPR, 0x35);
+	sync_host(apic_read(APIC_TPR));
+	sync_host(apic_read(APIC_PPR));
+	sync_host(*(volatile u8 *)tpr);
+	sync_host(*(volatile u16 *)(tpr + 1));
+	apic_write(APIC_TPR, 0x20);
+	apic_write(APIC_PPR, 0x70);
+	apic_write(APIC_LVR, 0);
+	sync_host(apic_read(APIC_PPR));
+	sync_host(apic_read(APIC_LVR));
+	sync_host(read_cr8());
+	apic_write(APIC_ESR, 0);
+	apic_read(APIC_ESR + 0x20); /* reserved */
+	apic_write(APIC_ESR, 0);
+	sync_host(apic_read(APIC_ESR));
+	apic_write(APIC_ID, 0x7fffffff);
+	sync_host(apic_read(APIC_ID) >> 24);
+	sync_host(apic_read(APIC_ID));
+	apic_write(APIC_ICR2, 0x12345678);
+	sync_host(apic_read(APIC_ICR2) >> 24);
+}
+
+static void test_memory(void)
+{
+	static const u8 numbers[] = { 0x35, 0x35, 0x35, 0, 0x20, 0x14, 2, 1 << 7, 0x7f, 0, 0x12 };
+	struct machine m = begin(1, false, guest_reads_in_memory);
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(numbers); i++)
+		machine_expect(&m, 0, numbers[i]);
+	machine_destroy(&m);
+}
+
+/* -- where it is -------------------------------------------------------------------------------------------------- */
+
+#define ELSEWHERE 0xfed40000ul
+
+static unsigned int nobody_at(unsigned long address)
+{
+	mmio_write32(address + APIC_TPR, 0x50);
+	return mmio_read32(address + APIC_TPR) != 0x50;
+}
+
+/* One goes to another mode, and comes back by another address, while the other one stays. */
+static void guest_moves(void)
+{
+	u64 base = rdmsr(MSR_APIC_BASE);
+
+	apic_enable();
+	apic_write(APIC_TPR, 0x20);
+	sync_host(apic_read(APIC_TPR));
+	wrmsr(MSR_APIC_BASE, base | 3 << 10);
+	sync_host(nobody_at(LAPIC_BASE));
+	sync_host(rdmsr(X2APIC(APIC_TPR)));
+	wrmsr(MSR_APIC_BASE, base & ~(3ull << 10));
+	sync_host(nobody_at(LAPIC_BASE));
+	wrmsr(MSR_APIC_BASE, (base & 0xfff) | ELSEWHERE);
+	mmio_write32(ELSEWHERE + APIC_TPR, 0x30);
+	sync_host(mmio_read32(ELSEWHERE + APIC_TPR));
+	mmio_read32(LAPIC_BASE + APIC_TPR);
+	wrmsr(MSR_APIC_BASE, base);
+	sync_host(apic_read(APIC_TPR));
+	mmio_read32(ELSEWHERE + APIC_TPR);
+}
+
+static void guest_stays(void)
+{
+	apic_enable();
+	for (u32 tpr = 0x40;; tpr++) {
+		apic_write(APIC_TPR, tpr);
+		sync_host(apic_read(APIC_TPR));
+	}
+}
+
+static void expect_mmio(struct machine *m, unsigned int vcpu, u64 address)
+{
+	expect_eq(machine_run(m, vcpu), -1);
+	expect_eq(m->vcpu[vcpu].run->exit_reason, KVM_EXIT_MMIO);
+	expect_eq(m->vcpu[vcpu].run->mmio.phys_addr, address);
+}
+
+static void test_moves(void)
+{
+	static const int numbers[] = { 0x20, 1, 0x20, 1, 0x30, -1, 0x30 };
+	struct machine m = begin(2, false, guest_moves);
+
+	machine_start(&m, 1, guest_stays);
+	for (unsigned int i = 0; i < ARRAY_SIZE(numbers); i++) {
+		machine_expect(&m, 1, 0x40 + i);
+		if (numbers[i] >= 0)
+			machine_expect(&m, 0, numbers[i]);
+		else
+			expect_mmio(&m, 0, LAPIC_BASE + APIC_TPR);
+	}
+	expect_mmio(&m, 0, ELSEWHERE + APIC_TPR);
+	machine_destroy(&m);
+}
+
+/* The client may put memory there, where KVM has none of its own: that is what the guest finds then, as with KVM. */
+static void test_slot(void)
+{
+	static u8 memory[0x1000] __attribute__((aligned(0x1000))) = { [APIC_TPR] = 0x77 };
+	struct kvm_userspace_memory_region region = {
+		.slot = 9, .guest_phys_addr = LAPIC_BASE, .memory_size = sizeof(memory), .userspace_addr = (u64)memory
+	};
+	struct machine m = begin(1, false, guest_stays);
+
+	machine_expect(&m, 0, 0x40);
+	if (ioctl(m.vm, KVM_SET_USER_MEMORY_REGION, &region)) {
+		expect_eq(errno, EEXIST);
+		skip("it has a page of its own there");
+	}
+	machine_expect(&m, 0, 0x41);
+	expect_eq(memory[APIC_TPR], 0x41);
+	region.memory_size = 0;
+	expect_errno(ioctl(m.vm, KVM_SET_USER_MEMORY_REGION, &region), 0);
+	machine_expect(&m, 0, 0x42);
+	expect_eq(memory[APIC_TPR], 0x41);
 	machine_destroy(&m);
 }
 
@@ -265,7 +423,10 @@ static void self_ipi(void)
 {
 	unsigned int before = READ(taken[0][VECTOR_6]);
 
-	wrmsr(MSR_X2APIC_SELF_IPI, VECTOR_6);
+	if (x2apic)
+		wrmsr(MSR_X2APIC_SELF_IPI, VECTOR_6);
+	else
+		apic_write(APIC_ICR, ICR_SELF | ICR_ASSERT | VECTOR_6);
 	while (READ(taken[0][VECTOR_6]) == before)
 		;
 }
@@ -273,14 +434,14 @@ static void self_ipi(void)
 static void task_priority(void)
 {
 	write_cr8(3);
-	wrmsr(X2APIC(APIC_TPR), 0);
+	apic_write(APIC_TPR, 0);
 }
 
 static void read_registers(void)
 {
-	rdmsr(X2APIC(APIC_SVR));
-	rdmsr(X2APIC(APIC_IRR));
-	rdmsr(MSR_X2APIC_ICR);
+	apic_read(APIC_SVR);
+	apic_read(APIC_IRR);
+	apic_read(APIC_ICR);
 }
 
 /* The host's own interrupts come in between, but not always. */
@@ -306,27 +467,49 @@ static void guest_saves_exits(void)
 	apic_enable();
 	asm volatile("sti");
 	exit_ticks = least_ticks(exit_once);
+	sync_host(1);
 	self_ipi_ticks = least_ticks(self_ipi);
 	task_priority_ticks = least_ticks(task_priority);
 	read_ticks = least_ticks(read_registers);
-	sync_host(1);
+	sync_host(2);
 }
 
-/* Of what has no exit the least cost is a part of the least cost of an exit, whatever a tick is. */
-static void test_exits(void)
+/*
+ * Of what has no exit the least cost is a part of the least cost of an exit, whatever a tick is; and there are not as many
+ * exits as rounds.
+ */
+static void exits(bool in_x2apic)
 {
 	struct machine m;
+	u64 nr;
+	int fd;
 
 	if (!has_apicv())
 		skip("the CPU does not virtualize local APICs");
-	m = begin(1, true, guest_saves_exits);
+	m = begin(1, in_x2apic, guest_saves_exits);
+	fd = ioctl(m.vcpu[0].fd, KVM_GET_STATS_FD, 0);
 	machine_expect(&m, 0, 1);
-	diag("ticks: CPUID %lu, self-IPI and EOI %lu, two writes of TPR %lu, three reads %lu", exit_ticks,
-	     self_ipi_ticks, task_priority_ticks, read_ticks);
+	nr = stats_value(fd, "exits");
+	machine_expect(&m, 0, 2);
+	nr = stats_value(fd, "exits") - nr;
+	diag("ticks: CPUID %lu, self-IPI and EOI %lu, two writes of TPR %lu, three reads %lu; exits: %lu", exit_ticks,
+	     self_ipi_ticks, task_priority_ticks, read_ticks, nr);
 	expect(self_ipi_ticks < exit_ticks);
 	expect(task_priority_ticks < exit_ticks);
 	expect(read_ticks < exit_ticks);
+	expect(nr < ROUNDS);
+	close(fd);
 	machine_destroy(&m);
+}
+
+static void test_exits_xapic(void)
+{
+	exits(false);
+}
+
+static void test_exits_x2apic(void)
+{
+	exits(true);
 }
 
 /* -- from other CPUs --------------------------------------------------------------------------------------------- */
@@ -422,11 +605,17 @@ static void test_messages(void)
 static const struct test tests[] = {
 	{ "what x2APIC mode refuses", test_refusals },
 	{ "what other modes have of it", test_modes },
-	{ "errors", test_errors },
-	{ "the current count", test_count },
+	{ "errors, xAPIC", test_errors_xapic },
+	{ "errors, x2APIC", test_errors_x2apic },
+	{ "the current count, xAPIC", test_count_xapic },
+	{ "the current count, x2APIC", test_count_x2apic },
+	{ "registers in memory", test_memory },
+	{ "one moves, the other stays", test_moves },
+	{ "memory at its address", test_slot },
 	{ "the client and what is in service, xAPIC", test_client_xapic },
 	{ "the client and what is in service, x2APIC", test_client_x2apic },
-	{ "what needs no exit", test_exits },
+	{ "what needs no exit, xAPIC", test_exits_xapic },
+	{ "what needs no exit, x2APIC", test_exits_x2apic },
 	{ "messages to a vCPU that computes", test_messages },
 };
 

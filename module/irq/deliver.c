@@ -84,15 +84,42 @@ static struct destinations *make_map(struct vm *vm, unsigned int seq)
 	return d;
 }
 
+static bool all_at_default_address(struct vm *vm)
+{
+	struct vcpu *vcpu;
+	unsigned int i;
+
+	vm_for_each_vcpu(vm, vcpu, i)
+		if (!lapic_claims(vcpu->lapic, APIC_BASE_DEFAULT))
+			return false;
+	return true;
+}
+
+/*
+ * All vCPUs have the same second-stage tables. So the access page is there for all or for none: one whose local APIC is off,
+ * elsewhere or in x2APIC mode must not find it there.
+ */
+static void update_access_page(struct vm *vm)
+{
+	struct page *page = vm->irqchip->access_page;
+	struct page *wanted = page && all_at_default_address(vm) ? page : NULL;
+
+	if (wanted != vm->memory.overlay)
+		memory_set_overlay(vm, APIC_BASE_DEFAULT >> PAGE_SHIFT, wanted);
+}
+
 /* What changes while the map is made makes it stale: its number is older then. */
 void irq_map_destinations(struct vm *vm)
 {
 	struct irqchip *chip = vm->irqchip;
-	struct destinations *old, *new;
+	struct destinations *old, *new = NULL;
 
 	mutex_lock(&chip->config_lock);
 	old = rcu_dereference_protected(chip->destinations, lockdep_is_held(&chip->config_lock));
-	new = is_fresh(vm, old) ? NULL : make_map(vm, atomic_read_acquire(&chip->destinations_seq));
+	if (!is_fresh(vm, old)) {
+		new = make_map(vm, atomic_read_acquire(&chip->destinations_seq));
+		update_access_page(vm);
+	}
 	if (new) {
 		rcu_assign_pointer(chip->destinations, new);
 		if (old)

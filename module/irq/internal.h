@@ -69,7 +69,9 @@ struct destinations {
  * @deferred_timer: to ioapic_deferred()
  * @destinations: which vCPUs a message may be for; read under RCU, NULL before a vCPU has run
  * @destinations_seq: grows when a local APIC changes what it answers to
- * @config_lock: of changes of @destinations, @routing and irqfds
+ * @access_page: what stands at the local APICs' address for CPUs that virtualize accesses there, or NULL; set before a
+ *	vCPU runs
+ * @config_lock: of changes of @destinations, @routing and irqfds, and of whether @access_page is used
  * @srcu: readers of @routing and @resampled_irqfds
  * @routing: GSIs to pins and messages
  * @resampled_irqfds: those with a resample eventfd
@@ -98,6 +100,7 @@ struct irqchip {
 
 	struct destinations __rcu *destinations;
 	atomic_t destinations_seq;
+	struct page *access_page;
 
 	struct mutex config_lock;
 	struct srcu_struct srcu;

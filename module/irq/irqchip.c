@@ -3,6 +3,7 @@
  * The interrupt controllers that a VM's vCPUs share, I/O APIC, PIC and PIT: their lock, what they ask for, their host
  * timers, their lifetime.
  */
+#include <linux/gfp.h>
 #include <linux/ktime.h>
 #include <linux/slab.h>
 
@@ -283,6 +284,15 @@ int irqchip_create_pit(struct vm *vm, u32 flags)
 	return 0;
 }
 
+struct page *irq_access_page(struct vm *vm)
+{
+	struct irqchip *chip = vm->irqchip;
+
+	if (!chip->access_page)
+		chip->access_page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	return chip->access_page;
+}
+
 void eventfds_destroy(struct vm *vm)
 {
 	if (vm->irqchip)
@@ -301,6 +311,8 @@ void irqchip_destroy(struct vm *vm)
 	routing_destroy(chip);
 	cleanup_srcu_struct(&chip->srcu);
 	kvfree(rcu_dereference_protected(chip->destinations, true));
+	if (chip->access_page)
+		__free_page(chip->access_page);
 	vm->irqchip = NULL;
 	kfree(chip);
 }

@@ -12,6 +12,7 @@
 #include <linux/types.h>
 #include <asm/barrier.h>
 
+struct page;
 struct vm;
 struct vcpu;
 struct apic_message;
@@ -34,6 +35,14 @@ bool irq_wants_window(struct vcpu *vcpu);
  * For the backend, when it makes a vCPU with a local APIC; backend.set_interrupt_status() and set_eoi_exits() tell it the rest.
  */
 void irq_virtualize_delivery(struct vcpu *vcpu, unsigned long *posted);
+
+/**
+ * irq_access_page - a page for CPUs that take accesses to it as ones to the local APIC; or NULL: no memory
+ * Once asked for it stands at the address of the local APICs as long as all of them are in xAPIC mode and where they were at
+ * reset. The VM's own: what the CPU does not take so (a walk of the guest's page tables, say) may reach it. For the backend,
+ * when it makes a vCPU with a local APIC; vm->lock held.
+ */
+struct page *irq_access_page(struct vm *vm);
 
 /** irq_update_status - tells the CPU what came and what software changed, with vcpu->virtual_delivery. Interrupts off. */
 void irq_update_status(struct vcpu *vcpu);

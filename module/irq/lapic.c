@@ -1046,14 +1046,16 @@ static bool mode_reachable(u8 from, int to)
 int lapic_set_base(struct lapic *lapic, u64 value, bool host)
 {
 	u64 reserved = APIC_BASE_RESERVED | lapic->config.base_reserved | (lapic->config.x2apic ? 0 : APIC_BASE_X2APIC);
+	bool moved = value >> 12 != lapic->base >> 12;
 	int mode = mode_of_base(value);
 
 	if (value & reserved || mode < 0 || (!host && !mode_reachable(lapic->mode, mode)))
 		return -EINVAL;
 	lapic->base = value;
-	if (mode == lapic->mode)
+	if (mode == lapic->mode && !moved)
 		return 0;
-	set_mode(lapic, mode);
+	if (mode != lapic->mode)
+		set_mode(lapic, mode);
 	if (mode == LAPIC_OFF && !host)
 		reset_registers(lapic);
 	dest_changed(lapic);

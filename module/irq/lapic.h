@@ -124,7 +124,7 @@ struct apic_message {
  * @timer_arm_tsc: the same for a deadline of the guest's TSC. One in the past is legal and expires at once.
  * @timer_cancel: forget what was armed; own context
  * @now_ns: monotonic time, own context. The unit is that of the APIC timer: its bus clock is 1 GHz.
- * @dest_changed: ID, logical destination, mode or enabling changed: destination maps and EOI-exit bitmaps made from
+ * @dest_changed: ID, logical destination, address, mode or enabling changed: destination maps and EOI-exit bitmaps made from
  *	this local APIC are stale; own context. May be NULL.
  */
 struct lapic_ops {

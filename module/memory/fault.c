@@ -292,6 +292,33 @@ static int map_page(struct fault *fault)
 	return r;
 }
 
+/*
+ * The overlay, if it is what stands at the page. Looked for after the slot, and so after invalidate_seq: who takes it away
+ * bumps that afterwards.
+ */
+static struct page *find_overlay(const struct fault *fault)
+{
+	const struct memory *m = &fault->vm->memory;
+
+	return fault->slot.npages || fault->map.gfn != m->overlay_gfn ? NULL : READ_ONCE(m->overlay);
+}
+
+static int map_overlay(struct fault *fault, struct page *page)
+{
+	fault->map.pfn = page_to_pfn(page);
+	fault->map.level = 1;
+	fault->map.writable = true;
+	return install_with_tables(fault);
+}
+
+void memory_set_overlay(struct vm *vm, u64 gfn, struct page *page)
+{
+	vm->memory.overlay_gfn = gfn;
+	WRITE_ONCE(vm->memory.overlay, page);
+	if (!page)
+		memory_unmap(vm, gfn, gfn + 1, true);
+}
+
 static struct fault new_fault(struct vm *vm, u64 gpa, u32 access)
 {
 	return (struct fault){ .vm = vm, .map = { .gfn = gpa >> PAGE_SHIFT, .write = access & ACCESS_WRITE } };
@@ -306,6 +333,7 @@ static void end_fault(struct fault *fault)
 int memory_fault(struct vm *vm, u64 gpa, u32 access)
 {
 	struct fault fault = new_fault(vm, gpa, access);
+	struct page *overlay;
 	int r;
 
 	/* What is mapped is the caller's memory. */
@@ -313,6 +341,9 @@ int memory_fault(struct vm *vm, u64 gpa, u32 access)
 		return -EFAULT;
 	atomic64_inc(&vm->memory.nr_faults);
 	r = look_up_slot(&fault);
+	overlay = r == MEMORY_MMIO ? find_overlay(&fault) : NULL;
+	if (overlay)
+		return map_overlay(&fault, overlay);
 	if (!r)
 		r = find_page(&fault);
 	if (!r)
@@ -349,7 +380,7 @@ int memory_fault_atomic(struct vm *vm, u64 gpa, u32 access)
 	r = look_up_slot(&fault);
 	/* What a write to a read-only slot is for, it may also read: that takes more than a device. */
 	if (r == MEMORY_MMIO)
-		return fault.slot.npages ? -EAGAIN : MEMORY_MMIO;
+		return fault.slot.npages || find_overlay(&fault) ? -EAGAIN : MEMORY_MMIO;
 	if (!r)
 		r = map_page_atomic(&fault);
 	end_fault(&fault);

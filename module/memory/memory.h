@@ -88,6 +88,8 @@ struct memory {
 	unsigned long invalidate_active;		/* invalidations under way */
 	unsigned long invalidate_start, invalidate_end; /* the host range they cover, when active */
 	atomic_long_t nr_tables;
+	struct page *overlay; /* see memory_set_overlay() */
+	u64 overlay_gfn;
 	struct list_head all;		   /* of the shrinker */
 	u64 shrunk_to;			   /* gfn */
 	atomic64_t nr_faults, nr_unmapped; /* statistics: faults; entries removed, tables of entries counting one */
@@ -147,6 +149,15 @@ int memory_manual_protect(struct vm *vm, const u64 args[4]);
  */
 int memory_set_nr_mmu_pages(struct vm *vm, unsigned long nr);
 unsigned long memory_get_nr_mmu_pages(struct vm *vm);
+
+/**
+ * memory_set_overlay - a page of the module's stands at a guest page if no slot holds that, for what the CPU does with accesses
+ * there; software goes on finding nothing
+ * @gfn: always the same one
+ * @page: the VM's, until its end; NULL: takes it away, and no vCPU uses it any more on return
+ * Context: process; calls are ordered by the caller.
+ */
+void memory_set_overlay(struct vm *vm, u64 gfn, struct page *page);
 
 enum memory_fault {
 	MEMORY_MAPPED = 0, /* an entry is there now (or a concurrent change asks for another try): enter again */

@@ -22,9 +22,9 @@ module_param(apicv, bool, 0444);
 MODULE_PARM_DESC(apicv, "Intel: the CPU delivers and ends their interrupts by itself, where it can");
 
 /* All of it or nothing: no CPU has half. */
-#define APICV                                                                        \
-	(SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE | SECONDARY_EXEC_APIC_REGISTER_VIRT | \
-	 SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY)
+#define APICV                                                                              \
+	(SECONDARY_EXEC_VIRTUALIZE_APIC_ACCESSES | SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE | \
+	 SECONDARY_EXEC_APIC_REGISTER_VIRT | SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY)
 
 /** apicv_setup - whether it is used, once the CPU's capabilities are known */
 void apicv_setup(void)
@@ -49,6 +49,8 @@ int apicv_vcpu_create(struct vcpu *vcpu)
 	vcpu->tpr_shadow = vcpu->lapic && tpr_shadow;
 	if (!vcpu->lapic || !apicv)
 		return 0;
+	if (!irq_access_page(vcpu->vm))
+		return -ENOMEM;
 	if (vmx_capabilities.pin & PIN_BASED_POSTED_INTR) {
 		vmx->posted = kzalloc(sizeof(*vmx->posted), GFP_KERNEL_ACCOUNT);
 		if (!vmx->posted)
@@ -66,24 +68,27 @@ void apicv_vcpu_destroy(struct vcpu *vcpu)
 /**
  * apicv_controls_off - which secondary controls a local APIC does not want now
  * @vcpu: that it is of, or that has none
- * In xAPIC mode the MSRs would be answered for, which are not there then.
+ * Registers are answered for as MSRs or in the APIC-access page, as the mode has them; the CPU refuses to do both. Where the
+ * page is not in the tables nobody gets there.
  */
 u32 apicv_controls_off(const struct vcpu *vcpu)
 {
 	if (!vcpu->virtual_delivery)
 		return APICV;
-	return irq_is_x2apic(vcpu) ? 0 : SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE;
+	return irq_is_x2apic(vcpu) ? SECONDARY_EXEC_VIRTUALIZE_APIC_ACCESSES : SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE;
 }
 
 /* -- posted interrupts ------------------------------------------------------------------------------------------- */
 
 #define OUTSTANDING_NOTIFICATION 0
 
-/** apicv_write_posted - a new VMCS's pin-based controls, and what they take */
-void apicv_write_posted(const struct vmx_vcpu *vmx)
+/** apicv_write_controls - a new VMCS's pin-based controls, and what they and APICv take */
+void apicv_write_controls(const struct vmx_vcpu *vmx)
 {
 	u32 pin = vmx_capabilities.pin;
 
+	if (vmx->vcpu->virtual_delivery)
+		vmcs_write64(APIC_ACCESS_ADDR, page_to_phys(irq_access_page(vmx->vcpu->vm)));
 	if (vmx->posted) {
 		vmcs_write16(POSTED_INTR_NV, COMPAT_POSTED_VECTOR);
 		vmcs_write64(POSTED_INTR_DESC_ADDR, __pa(vmx->posted));

@@ -55,6 +55,8 @@ static u8 virtual_tpr(void)
 	return *((u8 *)__va(vmcs_read64(VIRTUAL_APIC_PAGE_ADDR)) + 0x80);
 }
 
+#define APIC_ACCESS_MODES (SECONDARY_EXEC_VIRTUALIZE_APIC_ACCESSES | SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE)
+
 static void check_controls(void)
 {
 	static const char section[] = "Checks on VMX Controls";
@@ -71,6 +73,8 @@ static void check_controls(void)
 	REQUIRE(section, EPT_POINTER, "EPT memory type is write-back, with four levels",
 		(vmcs_read64(EPT_POINTER) & (VMX_EPTP_MT_MASK | VMX_EPTP_PWL_MASK)) ==
 			(VMX_EPTP_MT_WB | VMX_EPTP_PWL_4));
+	REQUIRE(section, SECONDARY_VM_EXEC_CONTROL, "not both of virtualize APIC accesses and x2APIC mode",
+		(vmcs_read32(SECONDARY_VM_EXEC_CONTROL) & APIC_ACCESS_MODES) != APIC_ACCESS_MODES);
 	if ((vmcs_read32(CPU_BASED_VM_EXEC_CONTROL) & CPU_BASED_TPR_SHADOW) &&
 	    !(vmcs_read32(SECONDARY_VM_EXEC_CONTROL) & SECONDARY_EXEC_VIRTUAL_INTR_DELIVERY))
 		REQUIRE(section, TPR_THRESHOLD, "it is not above the class of the virtual TPR",

@@ -151,7 +151,7 @@ void vmx_write_controls(struct vmx_vcpu *vmx)
 		vmx->primary_always = use_tpr_shadow(vmx->vcpu, caps->primary);
 	vmx->primary = vmx->primary_always;
 	vmx->entry_controls = caps->entry;
-	apicv_write_posted(vmx);
+	apicv_write_controls(vmx);
 	if (backend.watches_deadline)
 		vmx_write_timer(vmx, 0);
 	vmcs_write32(CPU_BASED_VM_EXEC_CONTROL, vmx->primary);

@@ -40,6 +40,22 @@ static enum next eoi_induced(struct vcpu *vcpu)
 	return NEXT_ENTER;
 }
 
+/* SDM, table "Exit Qualification for APIC-Access VM Exits from Linear Accesses and Guest-Physical Accesses". */
+#define APIC_ACCESS_OFFSET 0xfff
+#define APIC_ACCESS_TYPE_SHIFT 12
+enum apic_access_type { APIC_READ, APIC_WRITE, APIC_FETCH, APIC_IN_DELIVERY };
+
+/* An access that the CPU leaves to software. Those by guest-physical address are of its own walks. */
+static enum next apic_access(struct vcpu *vcpu)
+{
+	static const u32 accesses[] = { ACCESS_READ, ACCESS_WRITE, ACCESS_EXEC, ACCESS_WALK };
+	u64 qualification = to_vmx(vcpu)->exit.qualification;
+	u64 type = qualification >> APIC_ACCESS_TYPE_SHIFT & 0xf;
+
+	return exit_device_access(vcpu, (vcpu->msr.apic_base & PAGE_MASK) | (qualification & APIC_ACCESS_OFFSET),
+				  accesses[min_t(u64, type, APIC_IN_DELIVERY)]);
+}
+
 static enum next apic_write(struct vcpu *vcpu)
 {
 	irq_register_written(vcpu, to_vmx(vcpu)->exit.qualification);
@@ -238,6 +254,7 @@ static const struct exit_row exit_table[] = {
 	[EXIT_REASON_MWAIT_INSTRUCTION] = INSN(exit_monitor_mwait),
 	[EXIT_REASON_MONITOR_INSTRUCTION] = INSN(exit_monitor_mwait),
 	[EXIT_REASON_PAUSE_INSTRUCTION] = INSN(exit_pause),
+	[EXIT_REASON_APIC_ACCESS] = { apic_access, EXIT_QUALIFIED | EXIT_IN_DELIVERY },
 	[EXIT_REASON_EOI_INDUCED] = { eoi_induced, EXIT_QUALIFIED },
 	[EXIT_REASON_EPT_VIOLATION] = { ept_violation, EXIT_QUALIFIED | EXIT_GPA | EXIT_IN_DELIVERY | EXIT_BY_IRET },
 	[EXIT_REASON_EPT_MISCONFIG] = { ept_misconfiguration, EXIT_GPA },

@@ -119,7 +119,7 @@ void vmx_set_ia32e_mode_guest(struct vmx_vcpu *vmx, bool on);
 void apicv_setup(void);
 int apicv_vcpu_create(struct vcpu *vcpu);
 void apicv_vcpu_destroy(struct vcpu *vcpu);
-void apicv_write_posted(const struct vmx_vcpu *vmx);
+void apicv_write_controls(const struct vmx_vcpu *vmx);
 void apicv_take_posted(struct vcpu *vcpu);
 bool vmx_notify(struct vcpu *vcpu);
 u32 apicv_controls_off(const struct vcpu *vcpu);
