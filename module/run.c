@@ -217,6 +217,17 @@ static enum next answer_event(struct vcpu *vcpu)
 	return NEXT_ENTER;
 }
 
+/* What the guest has written to its word may let an interrupt in; and the word is to tell of what is left. */
+static enum next answer_event_with_vapic(struct vcpu *vcpu)
+{
+	enum next next;
+
+	irq_vapic_read(vcpu);
+	next = answer_event(vcpu);
+	irq_vapic_write(vcpu);
+	return next;
+}
+
 /* Requests whose answer may sleep: outside of the slice, before the next one. */
 #define REQS_SLOW (BIT(REQ_INIT_SIPI) | BIT(REQ_CLOCK) | BIT(REQ_APIC_MAP) | BIT(REQ_INTERCEPTS))
 
@@ -237,6 +248,10 @@ static enum next answer_requests(struct vcpu *vcpu)
 		vcpu->run->eoi.vector = irq_ended(vcpu);
 		return NEXT_USER;
 	}
+	if (vcpu_take_request(vcpu, REQ_TPR_ACCESS)) {
+		irq_tell_tpr_access(vcpu);
+		return NEXT_USER;
+	}
 	if (vcpu_take_request(vcpu, REQ_DEBUG))
 		return guest_debug_stepped(vcpu);
 	if (READ_ONCE(vcpu->requests) & REQS_SLOW)
@@ -251,7 +266,7 @@ static enum next answer_requests(struct vcpu *vcpu)
 		tsc_catch_up(vcpu);
 	if (vcpu_take_request(vcpu, REQ_TIMER))
 		irq_timer_expired(vcpu);
-	return answer_event(vcpu);
+	return unlikely(test_bit(REQ_VAPIC, &vcpu->requests)) ? answer_event_with_vapic(vcpu) : answer_event(vcpu);
 }
 
 /* One entry and the exit that ends it. NEXT_SLOW: not entered, something outside of the slice comes first. */
@@ -405,6 +420,10 @@ static void answer_slow_requests(struct vcpu *vcpu)
 {
 	vcpu_answer_init_sipi(vcpu);
 	irq_pv_eoi_sync(vcpu, vcpu->mp_state == KVM_MP_STATE_RUNNABLE && !test_bit(REQ_EVENT, &vcpu->requests));
+	if (test_bit(REQ_VAPIC, &vcpu->requests)) {
+		irq_vapic_read(vcpu);
+		irq_vapic_write(vcpu);
+	}
 	if (vcpu_take_request(vcpu, REQ_CLOCK))
 		clock_update(vcpu);
 	if (vcpu_take_request(vcpu, REQ_APIC_MAP))
@@ -416,7 +435,7 @@ static void answer_slow_requests(struct vcpu *vcpu)
 /* Between slices: what may sleep. */
 static enum next vcpu_housekeeping(struct vcpu *vcpu)
 {
-	if (unlikely(READ_ONCE(vcpu->requests) & (REQS_SLOW | BIT(REQ_PV_EOI))))
+	if (unlikely(READ_ONCE(vcpu->requests) & (REQS_SLOW | BIT(REQ_PV_EOI) | BIT(REQ_VAPIC))))
 		answer_slow_requests(vcpu);
 	if (READ_ONCE(vcpu->vm->bugged))
 		return -EIO;

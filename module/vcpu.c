@@ -311,16 +311,21 @@ static long vcpu_ioctl_set_device_attr(void *object, void *arg)
 	return 0;
 }
 
-/*
- * Accesses of a guest's to its TPR are not reported (KVM_CAP_VAPIC), so a client has no use for a page with a copy of it. But
- * it may say that there is none: QEMU does at each reset.
- */
 static long vcpu_ioctl_set_vapic_addr(void *object, void *arg)
 {
 	const struct kvm_vapic_addr *vapic = arg;
-	const struct vcpu *vcpu = object;
 
-	return !vcpu->lapic || vapic->vapic_addr ? -EINVAL : 0;
+	return irq_set_vapic(object, vapic->vapic_addr);
+}
+
+static long vcpu_ioctl_tpr_access_reporting(void *object, void *arg)
+{
+	const struct kvm_tpr_access_ctl *control = arg;
+
+	if (control->flags)
+		return -EINVAL;
+	irq_report_tpr_accesses(object, control->enabled);
+	return 0;
 }
 
 static long vcpu_ioctl_setup_mce(void *object, void *arg)

@@ -66,6 +66,8 @@ enum vcpu_request {
 	REQ_PV_EOI,	     /* the guest may have ended its interrupt in memory */
 	REQ_TSC_CATCH_UP,    /* at each entry: see tsc_catch_up() */
 	REQ_DEBUG,	     /* an instruction executed by software ended a step of the client's debugger */
+	REQ_TPR_ACCESS,	     /* the guest has accessed its TPR: the client is to hear of it */
+	REQ_VAPIC,	     /* at each entry: the guest has a word with its TPR in memory: see irq/vapic.c */
 	REQ_INTERCEPTS,	     /* what the guest may do without an exit changed */
 };
 

@@ -140,6 +140,7 @@ static void every_ioctl(void)
 		BYTES(KVM_GET_DEVICE_ATTR, struct kvm_device_attr, .group = KVM_VCPU_TSC_CTRL, .addr = (u64)bitmap),
 		BYTES(KVM_SET_DEVICE_ATTR, struct kvm_device_attr, .group = KVM_VCPU_TSC_CTRL, .addr = (u64)bitmap),
 		BYTES(KVM_SET_CLOCK, struct kvm_clock_data, .clock = 0),
+		BYTES(KVM_TPR_ACCESS_REPORTING, struct kvm_tpr_access_ctl, .enabled = 0),
 		BYTES(KVM_SET_VAPIC_ADDR, struct kvm_vapic_addr, .vapic_addr = 0),
 		BYTES(KVM_SET_GUEST_DEBUG, struct kvm_guest_debug, .control = 0),
 		BYTES(KVM_X86_SETUP_MCE, u64, 1),

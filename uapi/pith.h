@@ -100,7 +100,8 @@
 	ROW(KVM_GET_DEVICE_ATTR, get_device_attr, STRUCT, "KVM_VCPU_TSC_OFFSET")                      \
 	ROW(KVM_SET_DEVICE_ATTR, set_device_attr, STRUCT, "the reverse")                              \
 	ROW(KVM_GET_STATS_FD, get_stats_fd, RAW, "statistics of the vCPU: a file")                    \
-	ROW(KVM_SET_VAPIC_ADDR, set_vapic_addr, STRUCT, "0 only: there is no page of a guest's TPR")  \
+	ROW(KVM_TPR_ACCESS_REPORTING, tpr_access_reporting, STRUCT, "exits after accesses to TPR")    \
+	ROW(KVM_SET_VAPIC_ADDR, set_vapic_addr, STRUCT, "a word in guest memory that holds its TPR")  \
 	ROW(KVM_X86_SETUP_MCE, setup_mce, STRUCT, "the machine-check banks that the guest sees")      \
 	ROW(KVM_X86_SET_MCE, set_mce, STRUCT, "a machine check for the guest")
 

@@ -103,6 +103,8 @@ bool irq_mmio_read(struct vcpu *vcpu, u64 gpa, unsigned int len, void *data)
 	if (!is_register_size(len))
 		return true;
 	irq_pv_eoi_sync_atomic(vcpu, true);
+	if (unlikely(test_bit(REQ_VAPIC, &vcpu->requests)))
+		irq_vapic_read(vcpu);
 	if (lapic_claims(vcpu->lapic, gpa))
 		lapic_mmio_read(vcpu->lapic, offset_in_page(gpa), data, len);
 	else if (is_ioapic)

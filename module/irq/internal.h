@@ -2,7 +2,8 @@
 /*
  * What the kernel's side of the interrupt controllers shares among its own files; everybody else takes irqchip.h.
  *
- * Locks. irqchip->config_lock, a mutex, orders changes of routes and irqfds. irqchip->lock, raw, with interrupts off,
+ * Locks. irqchip->config_lock, a mutex, orders changes of routes and irqfds, and of what stands at the local APICs' address:
+ * for that the lock of the second-stage tables is taken inside of it. irqchip->lock, raw, with interrupts off,
  * stands around the models of I/O APIC, PIC and PIT; under it interrupts are delivered and vCPUs kicked. An eventfd's
  * own lock is outside of it, for an eventfd that is signalled may be an irqfd, which drives a pin: so no eventfd may be
  * signalled under irqchip->lock (see irqchip_unlock()). irqchip->srcu protects what is looked up in any context: routes
@@ -122,6 +123,11 @@ struct irqchip {
  * @advance_ns: how much earlier than that @timer is set: what it took lately from its interrupt into the guest
  * @eoi_exits_seq: the irqchip's when the EOI-exit bitmap was made
  * @ended: the vector that REQ_IOAPIC_EOI is about
+ * @reports_tpr: the client wants to hear of accesses to TPR
+ * @tpr_access_is_write: what REQ_TPR_ACCESS is about
+ * @tpr_access_rip: and the instruction's address
+ * @vapic: with REQ_VAPIC: guest-physical, the word that holds TPR as well
+ * @vapic_tpr: what both said when they were last compared
  */
 struct vcpu_lapic {
 	struct lapic lapic;
@@ -131,6 +137,11 @@ struct vcpu_lapic {
 	u32 advance_ns;
 	u32 eoi_exits_seq;
 	u8 ended;
+	bool reports_tpr;
+	bool tpr_access_is_write;
+	u64 tpr_access_rip;
+	u64 vapic;
+	u8 vapic_tpr;
 };
 
 /* irqchip.c */
@@ -213,6 +224,9 @@ static inline struct vcpu_lapic *vcpu_lapic(const struct vcpu *vcpu)
 
 /* lapic_ack() */
 int vcpu_lapic_take(struct vcpu *vcpu);
+
+/* vapic.c: of struct lapic_ops */
+void vapic_tpr_accessed(void *ctx, bool write);
 
 /* lapic_timer.c: struct lapic_ops of the timer; @ctx is the vCPU */
 void lapic_timer_init(struct vcpu_lapic *v);

@@ -65,6 +65,9 @@ bool irq_takes_from_client(struct vcpu *vcpu);
 /** irq_from_client - KVM_INTERRUPT: 0, -ENXIO (the PIC is here), -EEXIST (one waits already) */
 int irq_from_client(struct vcpu *vcpu, u8 vector);
 
+/** irq_tell_tpr_access - REQ_TPR_ACCESS: fills struct kvm_run */
+void irq_tell_tpr_access(struct vcpu *vcpu);
+
 /** irq_ended - the vector whose end the client is to hear of (REQ_IOAPIC_EOI) */
 u8 irq_ended(const struct vcpu *vcpu);
 
@@ -87,6 +90,13 @@ void irq_pv_eoi_offer(struct vcpu *vcpu);
  */
 void irq_pv_eoi_sync(struct vcpu *vcpu, bool keep);
 bool irq_pv_eoi_sync_atomic(struct vcpu *vcpu, bool keep);
+
+/**
+ * irq_vapic_read, irq_vapic_write - what the guest has written to the word of KVM_SET_VAPIC_ADDR goes to TPR; what the local APIC
+ * has goes to the word. With REQ_VAPIC, own context, in a slice or not.
+ */
+void irq_vapic_read(struct vcpu *vcpu);
+void irq_vapic_write(struct vcpu *vcpu);
 
 /** irq_pv_send_ipi - KVM_HC_SEND_IPI: how many took it, or -KVM_EINVAL, -KVM_EOPNOTSUPP. Own context. */
 long irq_pv_send_ipi(struct vcpu *vcpu, u64 low, u64 high, u32 first, u64 icr);
@@ -153,6 +163,8 @@ int irqchip_set_pit(struct vm *vm, const struct kvm_pit_state2 *state);
 int irqchip_reinject(struct vm *vm, const struct kvm_reinject_control *control);
 int irq_get_lapic(struct vcpu *vcpu, struct kvm_lapic_state *state);
 int irq_set_lapic(struct vcpu *vcpu, const struct kvm_lapic_state *state);
+int irq_set_vapic(struct vcpu *vcpu, u64 gpa);		       /* KVM_SET_VAPIC_ADDR: 0 or -EINVAL */
+void irq_report_tpr_accesses(struct vcpu *vcpu, bool enabled); /* KVM_TPR_ACCESS_REPORTING */
 
 /* KVM_ENABLE_CAP; vm->lock held */
 #define IRQ_X2APIC_API_FLAGS (KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK)

@@ -473,10 +473,15 @@ void lapic_set_eoi_exits(struct lapic *lapic, const u32 bitmap[8])
 	memcpy(lapic->eoi_exit, bitmap, sizeof(lapic->eoi_exit));
 }
 
+void lapic_set_tpr(struct lapic *lapic, u8 tpr)
+{
+	set_reg(lapic, LAPIC_TPR, tpr);
+	update_ppr(lapic);
+}
+
 void lapic_set_cr8(struct lapic *lapic, u8 cr8)
 {
-	set_reg(lapic, LAPIC_TPR, (cr8 & 0xf) << 4);
-	update_ppr(lapic);
+	lapic_set_tpr(lapic, cr8 << 4);
 }
 
 u8 lapic_tpr_threshold(const struct lapic *lapic)
@@ -679,6 +684,18 @@ static void dest_changed(struct lapic *lapic)
 		lapic->ops->dest_changed(lapic->ctx);
 }
 
+static void tpr_accessed(struct lapic *lapic, bool write)
+{
+	if (lapic->ops->tpr_accessed)
+		lapic->ops->tpr_accessed(lapic->ctx, write);
+}
+
+static void written_tpr(struct lapic *lapic)
+{
+	update_ppr(lapic);
+	tpr_accessed(lapic, true);
+}
+
 static void written_dfr(struct lapic *lapic)
 {
 	set_reg(lapic, LAPIC_DFR, reg(lapic, LAPIC_DFR) | GENMASK(27, 0));
@@ -754,7 +771,7 @@ static void written_svr(struct lapic *lapic)
 static const struct lapic_register registers[LAPIC_REGS_SIZE / REGISTER_STEP] = {
 	[LAPIC_ID >> 4] = { READ_ANY | XW, GENMASK(31, 24), 0, dest_changed },
 	[LAPIC_VERSION >> 4] = { READ_ANY, ~0u, 0, NULL },
-	[LAPIC_TPR >> 4] = { ANY, GENMASK(7, 0), 0, update_ppr },
+	[LAPIC_TPR >> 4] = { ANY, GENMASK(7, 0), 0, written_tpr },
 	[LAPIC_APR >> 4] = { XR, 0, 0, NULL },
 	[LAPIC_PPR >> 4] = { READ_ANY, GENMASK(7, 0), 0, NULL },
 	[LAPIC_EOI >> 4] = { WRITE_ANY, 0, 0, lapic_eoi },
@@ -812,6 +829,8 @@ static u32 read_register(struct lapic *lapic, u32 offset)
 {
 	if (offset == LAPIC_PPR)
 		catch_up(lapic);
+	if (offset == LAPIC_TPR)
+		tpr_accessed(lapic, false);
 	return offset == LAPIC_TMCCT ? current_count(lapic) : reg(lapic, offset);
 }
 

@@ -126,6 +126,7 @@ struct apic_message {
  * @now_ns: monotonic time, own context. The unit is that of the APIC timer: its bus clock is 1 GHz.
  * @dest_changed: ID, logical destination, address, mode or enabling changed: destination maps and EOI-exit bitmaps made from
  *	this local APIC are stale; own context. May be NULL.
+ * @tpr_accessed: TPR was read or written as a register, not as CR8; own context. May be NULL.
  */
 struct lapic_ops {
 	void (*send)(void *ctx, const struct apic_message *msg);
@@ -139,6 +140,7 @@ struct lapic_ops {
 	void (*timer_cancel)(void *ctx);
 	u64 (*now_ns)(void *ctx);
 	void (*dest_changed)(void *ctx);
+	void (*tpr_accessed)(void *ctx, bool write);
 };
 
 /**
@@ -375,6 +377,13 @@ static inline u8 lapic_cr8(const struct lapic *lapic)
 {
 	return lapic->regs[LAPIC_TPR] >> 4;
 }
+
+/**
+ * lapic_set_tpr() - make TPR what has become known of it otherwise
+ * @lapic: own context
+ * @tpr: the whole register
+ */
+void lapic_set_tpr(struct lapic *lapic, u8 tpr);
 
 /**
  * lapic_set_cr8() - write CR8

@@ -144,6 +144,7 @@ static const struct lapic_ops lapic_ops = {
 	.timer_cancel = lapic_timer_cancel,
 	.now_ns = lapic_timer_now,
 	.dest_changed = dest_changed,
+	.tpr_accessed = vapic_tpr_accessed,
 };
 
 /* An interrupt is taken before it ends: soon enough to bring the EOI-exit bitmap up to date. */
@@ -212,6 +213,8 @@ u8 irq_tpr_threshold(const struct vcpu *vcpu)
 
 u64 irq_get_cr8(struct vcpu *vcpu)
 {
+	if (unlikely(test_bit(REQ_VAPIC, &vcpu->requests)))
+		irq_vapic_read(vcpu);
 	return vcpu->lapic ? lapic_cr8(vcpu->lapic) : vcpu->cr8;
 }
 
@@ -281,6 +284,8 @@ int irq_msr_read(struct vcpu *vcpu, u32 index, u64 *value, bool host)
 		return !host && !lapic;
 	}
 	irq_pv_eoi_sync_atomic(vcpu, true);
+	if (unlikely(test_bit(REQ_VAPIC, &vcpu->requests)))
+		irq_vapic_read(vcpu);
 	return lapic ? lapic_msr_read(lapic, index, value) : -EINVAL;
 }
 
@@ -379,6 +384,7 @@ void irq_vcpu_reset(struct vcpu *vcpu, bool init)
 	bool bsp = vcpu->id == vcpu->vm->boot_vcpu_id;
 
 	if (vcpu->lapic) {
+		clear_bit(REQ_VAPIC, &vcpu->requests);
 		lapic_reset(vcpu->lapic, init);
 		vcpu->msr.apic_base = vcpu->lapic->base;
 		return;
