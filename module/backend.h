@@ -14,6 +14,7 @@
 
 #include <linux/types.h>
 
+#include "check.h"
 #include "vcpu.h"
 #include "vm.h"
 
@@ -106,6 +107,13 @@ struct backend {
 
 	/** @flush_tlb: nothing cached of this vCPU's translations, guest's or second-stage, may be used. In a slice. */
 	void (*flush_tlb)(struct vcpu *vcpu, bool second_stage);
+
+	/** @checks: the rules that a control structure has to obey */
+	const struct checks *checks;
+	/** @read_fields: takes a snapshot of the control structure for @checks. In a slice or outside. */
+	void (*read_fields)(struct vcpu *vcpu, struct check_view *view);
+	/** @write_field: gives one of its fields a value, or, with @undo, the value that it had. Outside of a slice. */
+	void (*write_field)(struct vcpu *vcpu, unsigned int index, u64 value, bool undo);
 };
 
 extern struct backend backend;

@@ -464,14 +464,6 @@ enum next exit_nmi_window(struct vcpu *vcpu)
 	return NEXT_ENTER;
 }
 
-enum next exit_fail_entry(struct vcpu *vcpu, u64 hardware_reason)
-{
-	vcpu->run->exit_reason = KVM_EXIT_FAIL_ENTRY;
-	vcpu->run->fail_entry.hardware_entry_failure_reason = hardware_reason;
-	vcpu->run->fail_entry.cpu = vcpu->last_cpu;
-	return NEXT_USER;
-}
-
 enum next exit_unexpected(struct vcpu *vcpu, u64 reason)
 {
 	struct kvm_run *run = vcpu->run;

@@ -52,7 +52,6 @@ enum next exit_decode_cr_dr(struct vcpu *vcpu);
 
 enum next exit_interrupt_window(struct vcpu *vcpu);
 enum next exit_nmi_window(struct vcpu *vcpu);
-enum next exit_fail_entry(struct vcpu *vcpu, u64 hardware_reason);
 enum next exit_unexpected(struct vcpu *vcpu, u64 reason);
 enum next exit_emulation_failure(struct vcpu *vcpu, const u8 *bytes, unsigned int len);
 

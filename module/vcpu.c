@@ -15,6 +15,7 @@
 #include "cpu/msr.h"
 #include "cpu/state.h"
 #include "cpu/tsc.h"
+#include "entry_failure.h"
 #include "extension.h"
 #include "ioctl.h"
 #include "irq/irqchip.h"
@@ -58,6 +59,7 @@ SET(xsave, struct kvm_xsave, fpu_set_xsave)
 GET(debugregs, struct kvm_debugregs, state_get_debugregs)
 SET(debugregs, struct kvm_debugregs, state_set_debugregs)
 GET(events, struct kvm_vcpu_events, state_get_events)
+GET(entry_failure, struct pith_entry_failure, entry_failure_get)
 SET(events, struct kvm_vcpu_events, state_set_events)
 SET(lapic, struct kvm_lapic_state, irq_set_lapic)
 
@@ -338,6 +340,11 @@ static long vcpu_ioctl_set_mce(void *object, void *arg)
 	return mce_set(object, arg);
 }
 
+static long vcpu_ioctl_break_entry(void *object, void *arg)
+{
+	return entry_failure_poke(object, arg);
+}
+
 static long vcpu_ioctl_get_stats_fd(void *object, void *arg)
 {
 	return stats_open_vcpu(object);
@@ -355,7 +362,7 @@ static long vcpu_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	/* Guest memory is the creator's memory: nobody else may run it. */
 	if (vcpu->vm->mm != current->mm || READ_ONCE(vcpu->vm->bugged))
 		return -EIO;
-	if (_IOC_TYPE(cmd) != KVMIO)
+	if (_IOC_TYPE(cmd) != KVMIO && _IOC_TYPE(cmd) != PITHIO)
 		return -EINVAL;
 	if (mutex_lock_killable(&vcpu->mutex))
 		return -EINTR;
@@ -484,5 +491,6 @@ void vcpu_destroy(struct vcpu *vcpu)
 	fpu_destroy(vcpu);
 	free_pages_exact(vcpu->run, VCPU_RUN_PAGES * PAGE_SIZE);
 	kvfree(vcpu->cpuid);
+	kfree(vcpu->failure);
 	kfree(vcpu);
 }

@@ -246,6 +246,8 @@ struct vcpu {
 	struct mmio mmio;
 	struct pio pio;
 
+	struct entry_failure *failure; /* of the last entry that failed; NULL: none has */
+
 	struct mutex mutex;  /* held by whoever works on the vCPU: KVM_RUN, state ioctls */
 	struct rcuwait wait; /* where a halted vCPU sleeps */
 	sigset_t sigset;

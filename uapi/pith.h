@@ -12,6 +12,37 @@
 
 #include <linux/kvm.h>
 
+/* What KVM has no ioctl for. */
+#define PITHIO 0xbb
+
+/**
+ * struct pith_entry_failure - the last entry that ended in KVM_EXIT_FAIL_ENTRY; all 0 if none has
+ * @hardware_reason: as in struct kvm_run
+ * @nr_rules: how many rules it breaks
+ * @text: a line for each, as far as there is room: the field, its value, the rule, and the section of the manual
+ */
+struct pith_entry_failure {
+	__u64 hardware_reason;
+	__u32 nr_rules;
+	char text[2036];
+};
+
+/**
+ * struct pith_break_entry - what the next entry is to fail of, for tests of what is told of it; undone by the failure
+ * @nr: of fields
+ * @field: by a VMCS field's encoding or the offset in a VMCB. They have to break a rule (else EINVAL).
+ */
+#define PITH_MAX_BROKEN_FIELDS 4
+struct pith_break_entry {
+	__u64 nr;
+	struct {
+		__u64 number, value;
+	} field[PITH_MAX_BROKEN_FIELDS];
+};
+
+#define PITH_GET_ENTRY_FAILURE _IOR(PITHIO, 0, struct pith_entry_failure)
+#define PITH_BREAK_ENTRY _IOW(PITHIO, 1, struct pith_break_entry)
+
 #define PITH_DEVICE_IOCTLS(ROW)                                                                             \
 	ROW(KVM_GET_API_VERSION, api_version, RAW, "the version of the ABI: 12")                            \
 	ROW(KVM_CREATE_VM, create_vm, RAW, "a new VM: a file")                                              \
@@ -103,6 +134,10 @@
 	ROW(KVM_TPR_ACCESS_REPORTING, tpr_access_reporting, STRUCT, "exits after accesses to TPR")    \
 	ROW(KVM_SET_VAPIC_ADDR, set_vapic_addr, STRUCT, "a word in guest memory that holds its TPR")  \
 	ROW(KVM_X86_SETUP_MCE, setup_mce, STRUCT, "the machine-check banks that the guest sees")      \
-	ROW(KVM_X86_SET_MCE, set_mce, STRUCT, "a machine check for the guest")
+	ROW(KVM_X86_SET_MCE, set_mce, STRUCT, "a machine check for the guest")                        \
+	ROW(PITH_GET_ENTRY_FAILURE, get_entry_failure, STRUCT,                                        \
+	    "which rules of the manual the last entry broke that the CPU refused")                    \
+	ROW(PITH_BREAK_ENTRY, break_entry, STRUCT,                                                    \
+	    "fields of the VMCS or VMCB for the next entry, which break a rule (root, with unsafe=1)")
 
 #endif

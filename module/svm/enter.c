@@ -132,7 +132,6 @@ void svm_enter(struct vcpu *vcpu)
 	asm volatile("stgi");
 	vcpu->regs.gpr[REG_RAX] = vmcb->save.rax;
 	vmcb->control.tlb_ctl = TLB_CONTROL_DO_NOTHING;
-	vmcb->control.event_inj = 0;
 	/* Groups whose every write by the guest is intercepted, or that never leave struct vcpu. */
 	vcpu->known = STATE_CR4 | STATE_EFER | STATE_PAT | STATE_TSC;
 	deliver_to_host(vmcb->control.exit_code);

@@ -6,6 +6,7 @@
 #include "../cpu/control.h"
 #include "../cpu/guest_debug.h"
 #include "../emulate.h"
+#include "../entry_failure.h"
 #include "../exit.h"
 #include "svm.h"
 
@@ -157,17 +158,28 @@ static enum next (*const handlers[])(struct vcpu *vcpu) = {
 	[SVM_EXIT_RDPRU] = exit_undefined,
 };
 
-static enum next dispatch(struct vcpu *vcpu, u32 code)
+static enum next failed_entry(struct vcpu *vcpu)
 {
-	if (likely(code < ARRAY_SIZE(handlers) && handlers[code]))
+	enum next next = exit_fail_entry(vcpu, (u32)SVM_EXIT_ERR);
+
+	if (next != NEXT_SLOW)
+		to_vmcb(vcpu)->control.event_inj = 0;
+	return next;
+}
+
+/* The event was injected, or comes back as one whose delivery was cut off; only an entry that failed has it still. */
+static enum next dispatch(struct vcpu *vcpu, struct vmcb_control_area *control)
+{
+	u32 code = control->exit_code;
+
+	if (likely(code < ARRAY_SIZE(handlers) && handlers[code])) {
+		control->event_inj = 0;
 		return handlers[code](vcpu);
-	if (code == SVM_EXIT_NPF)
-		return exit_nested_fault(vcpu);
-	if (code == (u32)SVM_EXIT_ERR) {
-		svm_describe_failure(vcpu);
-		return exit_fail_entry(vcpu, code);
 	}
-	return exit_unexpected(vcpu, code);
+	if (code == (u32)SVM_EXIT_ERR)
+		return failed_entry(vcpu);
+	control->event_inj = 0;
+	return code == SVM_EXIT_NPF ? exit_nested_fault(vcpu) : exit_unexpected(vcpu, code);
 }
 
 enum next svm_handle_exit(struct vcpu *vcpu)
@@ -182,5 +194,5 @@ enum next svm_handle_exit(struct vcpu *vcpu)
 		control->exit_int_info = 0;
 	}
 	vcpu->insn_len = insn_length(to_vmcb(vcpu));
-	return dispatch(vcpu, control->exit_code);
+	return dispatch(vcpu, control);
 }

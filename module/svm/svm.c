@@ -11,6 +11,7 @@
 #include <asm/msr.h>
 
 #include "../memory/memory.h"
+#include "rules.h"
 #include "svm.h"
 
 #define CPUID_SVM 0x8000000a
@@ -215,4 +216,7 @@ const struct backend svm_backend = {
 	.inject = svm_inject,
 	.set_windows = svm_set_windows,
 	.flush_tlb = svm_flush_tlb,
+	.checks = &svm_checks,
+	.read_fields = svm_read_fields,
+	.write_field = svm_write_field,
 };

@@ -110,6 +110,7 @@ void svm_write_state(struct vcpu *vcpu, u32 changed);
 enum next svm_handle_exit(struct vcpu *vcpu);
 
 /* check.c */
-void svm_describe_failure(struct vcpu *vcpu);
+void svm_read_fields(struct vcpu *vcpu, struct check_view *view);
+void svm_write_field(struct vcpu *vcpu, unsigned int index, u64 value, bool undo);
 
 #endif

@@ -92,7 +92,8 @@ static __always_inline void after_exit(struct vmx_vcpu *vmx)
 
 	exit->reason = reason;
 	if (unlikely(reason & VMX_EXIT_REASONS_FAILED_VMENTRY)) {
-		exit->instruction_error = 0;
+		exit->failure = reason;
+		exit->reason = EXIT_REASON_NOT_ENTERED;
 		if ((u16)reason == EXIT_REASON_MCE_DURING_VMENTRY)
 			asm volatile("int $18");
 		return;
@@ -121,7 +122,7 @@ void vmx_enter(struct vcpu *vcpu)
 	if (likely(entered)) {
 		after_exit(vmx);
 	} else {
+		vmx->exit.failure = vmcs_read32(VM_INSTRUCTION_ERROR);
 		vmx->exit.reason = EXIT_REASON_NOT_ENTERED;
-		vmx->exit.instruction_error = vmcs_read32(VM_INSTRUCTION_ERROR);
 	}
 }

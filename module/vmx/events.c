@@ -104,14 +104,16 @@ bool vmx_requeue_event(struct vcpu *vcpu)
 
 /**
  * vmx_cancel_injection - takes back the event that an entry which failed did not deliver
- * @vcpu: in a slice
+ * @vcpu: its mutex is held
  */
 void vmx_cancel_injection(struct vcpu *vcpu)
 {
-	u32 info = vmcs_read32(VM_ENTRY_INTR_INFO_FIELD);
+	u32 info;
 
-	if (!(info & INTR_INFO_VALID_MASK))
-		return;
-	queue_event(vcpu, info, VM_ENTRY_EXCEPTION_ERROR_CODE, VM_ENTRY_INSTRUCTION_LEN);
+	vmcs_get(to_vmx(vcpu));
+	info = vmcs_read32(VM_ENTRY_INTR_INFO_FIELD);
+	if (info & INTR_INFO_VALID_MASK)
+		queue_event(vcpu, info, VM_ENTRY_EXCEPTION_ERROR_CODE, VM_ENTRY_INSTRUCTION_LEN);
 	vmcs_write32(VM_ENTRY_INTR_INFO_FIELD, 0);
+	vmcs_put();
 }

@@ -8,6 +8,7 @@
 #include "vmx.h"
 #include "../cpu/guest_debug.h"
 #include "../emulate.h"
+#include "../entry_failure.h"
 #include "../exit.h"
 #include "../irq/irqchip.h"
 #include "../task_switch.h"
@@ -199,13 +200,6 @@ static enum next pml_full(struct vcpu *vcpu)
 	return NEXT_ENTER;
 }
 
-static enum next failed_entry(struct vcpu *vcpu)
-{
-	vmx_describe_failure(vcpu);
-	vmx_cancel_injection(vcpu);
-	return exit_fail_entry(vcpu, to_vmx(vcpu)->exit.reason);
-}
-
 struct exit_row {
 	enum next (*handle)(struct vcpu *vcpu);
 	u32 has;
@@ -247,9 +241,6 @@ static const struct exit_row exit_table[] = {
 	[EXIT_REASON_IO_INSTRUCTION] = { io, EXIT_INSN | EXIT_QUALIFIED },
 	[EXIT_REASON_MSR_READ] = INSN(exit_rdmsr),
 	[EXIT_REASON_MSR_WRITE] = INSN(exit_wrmsr),
-	[EXIT_REASON_INVALID_STATE] = { failed_entry, EXIT_QUALIFIED },
-	[EXIT_REASON_MSR_LOAD_FAIL] = { failed_entry, EXIT_QUALIFIED },
-	[EXIT_REASON_MCE_DURING_VMENTRY] = { failed_entry, EXIT_QUALIFIED },
 	[EXIT_REASON_TPR_BELOW_THRESHOLD] = { tpr_below_threshold },
 	[EXIT_REASON_MWAIT_INSTRUCTION] = INSN(exit_monitor_mwait),
 	[EXIT_REASON_MONITOR_INSTRUCTION] = INSN(exit_monitor_mwait),
@@ -313,12 +304,17 @@ static __always_inline void read_exit(struct vcpu *vcpu, struct vmx_exit *exit, 
 		read_details(vcpu, exit, has);
 }
 
-/* VMLAUNCH or VMRESUME itself failed. Source: SDM volume 3, "VM Instruction Error Numbers". */
-static enum next failed_instruction(struct vcpu *vcpu)
+/*
+ * VMLAUNCH or VMRESUME failed, or it exited at once. Source: SDM volume 3, "VM Instruction Error Numbers", "VM-Entry Failures
+ * During or After Loading Guest State".
+ */
+static noinline enum next failed_entry(struct vcpu *vcpu)
 {
-	vmx_describe_failure(vcpu);
-	vmx_cancel_injection(vcpu);
-	return exit_fail_entry(vcpu, to_vmx(vcpu)->exit.instruction_error);
+	enum next next = exit_fail_entry(vcpu, to_vmx(vcpu)->exit.failure);
+
+	if (next != NEXT_SLOW)
+		vmx_cancel_injection(vcpu);
+	return next;
 }
 
 enum next vmx_handle_exit(struct vcpu *vcpu)
@@ -328,7 +324,7 @@ enum next vmx_handle_exit(struct vcpu *vcpu)
 	const struct exit_row *row;
 
 	if (unlikely(reason >= ARRAY_SIZE(exit_table)))
-		return exit->reason == EXIT_REASON_NOT_ENTERED ? failed_instruction(vcpu) : unexpected(vcpu);
+		return exit->reason == EXIT_REASON_NOT_ENTERED ? failed_entry(vcpu) : unexpected(vcpu);
 	row = &exit_table[array_index_nospec(reason, ARRAY_SIZE(exit_table))];
 	if (unlikely(!row->handle))
 		return unexpected(vcpu);

@@ -84,6 +84,22 @@ failed:
 	vmcs_write_failed(field, value);
 }
 
+/* 0 for a field that this CPU does not have, too. */
+static __always_inline unsigned long vmcs_read_if_there(unsigned long field)
+{
+	unsigned long value;
+
+	asm volatile goto("vmread %[field], %[value]\n\t"
+			  "jbe %l[failed]"
+			  : [value] "=r"(value)
+			  : [field] "r"(field)
+			  : "cc"
+			  : failed);
+	return value;
+failed:
+	return 0;
+}
+
 /* clang-format on */
 
 #define DEFINE_VMCS_ACCESS(suffix, type, width)                                         \

@@ -3,6 +3,7 @@
 #include <linux/err.h>
 #include <linux/slab.h>
 
+#include "rules.h"
 #include "vmx.h"
 #include "../vm.h"
 
@@ -117,4 +118,7 @@ const struct backend vmx_backend = {
 	.set_eoi_exits = vmx_set_eoi_exits,
 	.notify = vmx_notify,
 	.flush_tlb = vmx_flush_tlb,
+	.checks = &vmx_checks,
+	.read_fields = vmx_read_fields,
+	.write_field = vmx_write_field,
 };

@@ -28,13 +28,13 @@ struct vmx_capabilities {
 
 extern struct vmx_capabilities vmx_capabilities;
 
-/* As the reason: there was no exit, for VMLAUNCH or VMRESUME itself failed. */
+/* As the reason: no exit, for the entry failed. */
 #define EXIT_REASON_NOT_ENTERED U32_MAX
 
-/* What the last exit left in the VMCS, read once, in the slice, so that a handler can be called again outside of the slice. */
+/* What the last exit left in the VMCS, read once, in the slice: a handler can be called again outside of it. */
 struct vmx_exit {
 	u32 reason;
-	u32 instruction_error; /* the entry failed before it began: the VM-instruction error */
+	u32 failure; /* the entry failed: the VM-instruction error, or the reason with its bit 31 */
 	u32 interruption, interruption_error;
 	u64 qualification, gpa;
 };
@@ -178,6 +178,7 @@ void vmx_timer_setup(void);
 void vmx_write_timer(struct vmx_vcpu *vmx, u64 deadline);
 
 /* check.c */
-void vmx_describe_failure(struct vcpu *vcpu);
+void vmx_read_fields(struct vcpu *vcpu, struct check_view *view);
+void vmx_write_field(struct vcpu *vcpu, unsigned int index, u64 value, bool undo);
 
 #endif
