@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "../uapi/pith.h"
 #include "boot.h"
 #include "cpuid.h"
 #include "gdb/stub.h"
@@ -152,10 +153,23 @@ static void exit_shutdown(struct vcpu *vcpu)
 	crash(vcpu);
 }
 
+/* Stock KVM does not know. */
+static void explain_failed_entry(const struct vcpu *vcpu)
+{
+	struct pith_entry_failure failure;
+	char *rest, *line;
+
+	if (ioctl(vcpu->fd, PITH_GET_ENTRY_FAILURE, &failure) < 0)
+		return;
+	for (line = strtok_r(failure.text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+		error("%s", line);
+}
+
 static void exit_fail_entry(struct vcpu *vcpu)
 {
 	error("the hardware refused to enter the guest on CPU %u: reason 0x%llx", vcpu->id,
 	      vcpu->run->fail_entry.hardware_entry_failure_reason);
+	explain_failed_entry(vcpu);
 	crash(vcpu);
 }
 
