@@ -502,11 +502,10 @@ int vcpu_run(struct vcpu *vcpu)
 {
 	enum next next = NEXT_ENTER;
 	int (*complete)(struct vcpu * vcpu) = vcpu->complete_user;
-	sigset_t saved;
 
 	WRITE_ONCE(vcpu->thread, current);
 	if (vcpu->sigset_active)
-		sigprocmask(SIG_SETMASK, &vcpu->sigset, &saved);
+		sigprocmask(SIG_SETMASK, &vcpu->sigset, &vcpu->own_sigset);
 	if (unlikely(vcpu->run->kvm_valid_regs | vcpu->run->kvm_dirty_regs))
 		next = state_sync_in(vcpu) ?: NEXT_ENTER;
 	if (unlikely(vcpu->guest_debug.control))
@@ -532,6 +531,6 @@ int vcpu_run(struct vcpu *vcpu)
 	vcpu->stat.user_exits++;
 	WRITE_ONCE(vcpu->thread, NULL);
 	if (vcpu->sigset_active)
-		sigprocmask(SIG_SETMASK, &saved, NULL);
+		sigprocmask(SIG_SETMASK, &vcpu->own_sigset, NULL);
 	return next;
 }

@@ -251,6 +251,7 @@ struct vcpu {
 	struct mutex mutex;  /* held by whoever works on the vCPU: KVM_RUN, state ioctls */
 	struct rcuwait wait; /* where a halted vCPU sleeps */
 	sigset_t sigset;
+	sigset_t own_sigset; /* the thread's own meanwhile: here, so that vcpu_run() needs no guard of its stack */
 	bool sigset_active;
 	struct {
 		u64 exits, halts, slices, user_exits, faults, mmio, pio, irqs_injected;
