@@ -294,7 +294,7 @@ static int map_page(struct fault *fault)
 
 /*
  * The overlay, if it is what stands at the page. Looked for after the slot, and so after invalidate_seq: who takes it away
- * bumps that afterwards.
+ * bumps that afterwards. See memory_fault() for who puts a slot there.
  */
 static struct page *find_overlay(const struct fault *fault)
 {
@@ -333,16 +333,16 @@ static void end_fault(struct fault *fault)
 int memory_fault(struct vm *vm, u64 gpa, u32 access)
 {
 	struct fault fault = new_fault(vm, gpa, access);
-	struct page *overlay;
+	struct page *overlay = READ_ONCE(vm->memory.overlay);
 	int r;
 
 	/* What is mapped is the caller's memory. */
 	if (current->mm != vm->mm)
 		return -EFAULT;
 	atomic64_inc(&vm->memory.nr_faults);
+	/* It was there before the slot was not: whoever creates that one since, sees it and takes it away. */
 	r = look_up_slot(&fault);
-	overlay = r == MEMORY_MMIO ? find_overlay(&fault) : NULL;
-	if (overlay)
+	if (r == MEMORY_MMIO && overlay && overlay == find_overlay(&fault))
 		return map_overlay(&fault, overlay);
 	if (!r)
 		r = find_page(&fault);

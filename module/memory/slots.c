@@ -212,14 +212,21 @@ static void unmap_slot(struct vm *vm, const struct slot *slot)
 	memory_unmap(vm, slot->gfn, slot->gfn + slot->npages, true);
 }
 
+/* A new slot is where the overlay may be mapped. Pairs with memory_fault(), which looks for both the other way round. */
+static bool covers_overlay(const struct memory *m, const struct slot *slot)
+{
+	smp_mb();
+	return READ_ONCE(m->overlay) && m->overlay_gfn - slot->gfn < slot->npages;
+}
+
 /*
  * Puts @new in the place of @old; either may be NULL.
  *
  * A slot that goes from its place must not vanish while entries for it exist, for the MMU notifier finds them by the
  * slot: so it is retired first (no new entries), then its entries are removed, then it goes. A slot that stays in its
  * place with other flags is exchanged first; its entries are removed afterwards, to come again as the new flags ask:
- * one by one for a log, large when the log ends. Both ways faults that know the old slot find invalidate_seq grown. Where
- * none was, there may have been the overlay. A log in which all pages are lets the entries be: they are protected as the client takes the pages out of it. vCPUs look
+ * one by one for a log, large when the log ends. Both ways faults that know the old slot find invalidate_seq grown. A log
+ * in which all pages are lets the entries be: they are protected as the client takes the pages out of it. vCPUs look
  * after what the CPU logs from before the first such slot is there until the last one's entries are gone.
  */
 static void replace_slot(struct vm *vm, struct slot *old, struct slot *new)
@@ -236,8 +243,8 @@ static void replace_slot(struct vm *vm, struct slot *old, struct slot *new)
 	exchange_slots(m, old, new);
 	if (old && !goes)
 		memory_unmap(vm, old->gfn, old->gfn + (log_is_full(old, new) ? 0 : old->npages), true);
-	else if (new)
-		unmap_slot(vm, new);
+	else if (new &&covers_overlay(m, new))
+		memory_unmap(vm, m->overlay_gfn, m->overlay_gfn + 1, true);
 	WRITE_ONCE(m->nr_logged, m->nr_logged - had_log);
 	slot_free_beside(old, new);
 }
