@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * userfaultfd_test - a client that delivers guest memory page by page, as the guest asks for it (post-copy migration), and
- * one that has writes reported by userfaultfd, which have to be the same as those in the dirty log.
+ * userfaultfd_test - a client that delivers guest memory page by page, as the guest asks for it (post-copy migration): pages
+ * that are not there, and pages that are but not mapped yet. And one that has writes reported by userfaultfd, which have to
+ * be the same as those in the dirty log.
  * Source: the kernel's Documentation/admin-guide/mm/userfaultfd.rst.
  */
 #define _GNU_SOURCE
@@ -120,6 +121,16 @@ static void deliver(u64 page)
 	delivered[page]++;
 }
 
+/* It is in the file already, written by another mapping. */
+static void let_map(u64 page)
+{
+	struct uffdio_continue range = { .range = { (u64)memory + page * PAGE, PAGE } };
+
+	if (ioctl(uffd, UFFDIO_CONTINUE, &range) && errno != EEXIST)
+		fail("UFFDIO_CONTINUE of page %lu: %s", page, strerror(errno));
+	delivered[page]++;
+}
+
 static void let_write(u64 page)
 {
 	struct uffdio_writeprotect range = { .range = { (u64)memory + page * PAGE, PAGE } };
@@ -141,6 +152,8 @@ static void *handle_faults(void *unused)
 		page = (message.arg.pagefault.address - (u64)memory) / PAGE;
 		if (message.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP)
 			let_write(page);
+		else if (message.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_MINOR)
+			let_map(page);
 		else
 			deliver(page);
 	}
@@ -153,15 +166,12 @@ static void *run_vcpu(void *arg)
 	return NULL;
 }
 
-/* The guest starts on nothing. It must see each page as it was delivered, and run where there is already something. */
-static void test_post_copy(void)
+/* The guest must see each page as it was delivered, and run where there is already something. */
+static void run_on_demand(void)
 {
 	pthread_t handler, vcpu[2];
 	unsigned long i;
 
-	memory = mmap(NULL, NPAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	open_userfaultfd(0);
-	register_memory(UFFDIO_REGISTER_MODE_MISSING);
 	m = machine_create(2, 0);
 	add_memory(0);
 	machine_start(&m, 0, guest_up);
@@ -176,6 +186,32 @@ static void test_post_copy(void)
 	for (i = 0; i < NPAGES; i++)
 		if (!delivered[i])
 			fail("page %lu was never asked for", i);
+}
+
+/* The guest starts on nothing. */
+static void test_post_copy(void)
+{
+	memory = mmap(NULL, NPAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	open_userfaultfd(0);
+	register_memory(UFFDIO_REGISTER_MODE_MISSING);
+	run_on_demand();
+}
+
+/* The guest starts on a file whose pages came by another way. */
+static void test_minor(void)
+{
+	int file = memfd_create("guest", 0);
+	u64 *other, i;
+
+	if (file < 0 || ftruncate(file, NPAGES * PAGE))
+		die("memfd");
+	memory = mmap(NULL, NPAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	other = mmap(NULL, NPAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	for (i = 0; i < NPAGES; i++)
+		other[i * PAGE / 8] = other[i * PAGE / 8 + 511] = value_of(i);
+	open_userfaultfd(UFFD_FEATURE_MINOR_SHMEM);
+	register_memory(UFFDIO_REGISTER_MODE_MINOR);
+	run_on_demand();
 }
 
 static void protect_all(void)
@@ -223,6 +259,7 @@ static void test_write_protect(void)
 
 static const struct test tests[] = {
 	{ "post-copy: every page on demand", test_post_copy },
+	{ "post-copy: pages that are there, but not mapped", test_minor },
 	{ "write protection agrees with the dirty log", test_write_protect },
 };
 
