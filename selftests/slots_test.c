@@ -213,6 +213,32 @@ static void test_kinds(void)
 	check_kind("shared huge pages", huge_pages(4 * MiB, MAP_SHARED), 4 * MiB);
 }
 
+#define ROM 0xf0000
+#define ROM_SIZE 0x10000
+
+/* What a driver has mapped without struct page, as it does with a device's memory: here the BIOS. */
+static void test_driver_memory(void)
+{
+	int fd = open("/dev/mem", O_RDONLY);
+	const u64 *rom = mmap(NULL, ROM_SIZE, PROT_READ, MAP_SHARED, fd, ROM);
+	bool empty = true;
+
+	if (rom == MAP_FAILED)
+		skip("no /dev/mem: %s", strerror(errno));
+	make_machine(guest_look);
+	need_slot(SLOT, GPA, (void *)rom, ROM_SIZE, KVM_MEM_READONLY);
+	for (looks.nr = 0; looks.nr < ARRAY_SIZE(looks.at); looks.nr++) {
+		looks.at[looks.nr] = GPA + looks.nr * (ROM_SIZE / ARRAY_SIZE(looks.at));
+		looks.value[looks.nr] = rom[looks.nr * (ROM_SIZE / ARRAY_SIZE(looks.at) / 8)];
+		empty &= !looks.value[looks.nr];
+	}
+	expect(!empty);
+	machine_expect(&m, 0, DONE);
+	munmap((void *)rom, ROM_SIZE);
+	expect_errno(ioctl(m.vcpu[0].fd, KVM_RUN, 0), EFAULT);
+	need_slot(SLOT, GPA, NULL, 0, 0);
+}
+
 /* -- memory that is half there ------------------------------------------------------------------------------------ */
 
 /* KVM_RUN fails where the client has nothing; when the client has mended it, the guest goes on as if nothing was. */
@@ -444,6 +470,7 @@ static void test_aliases(void)
 
 static const struct test tests[] = {
 	{ "kinds of host memory", test_kinds },
+	{ "memory that a driver has mapped", test_driver_memory },
 	{ "host memory that is half there", test_half_mapped },
 	{ "slots that change under a running guest", test_change_running },
 	{ "many slots", test_many },
