@@ -105,8 +105,8 @@ static inline void compat_eventfd_signal(struct eventfd_ctx *ctx)
 #endif
 
 /*
- * With FRED the kernel no longer takes INT 2 and INT 18 for what they stand for, and its own way of passing an NMI on is
- * KVM's alone.
+ * With FRED the kernel no longer takes INT 2 and INT 18 for what they stand for, and its own way of passing an NMI on
+ * is KVM's alone.
  */
 static inline bool compat_host_uses_fred(void)
 {
@@ -122,8 +122,8 @@ static inline bool compat_host_uses_fred(void)
 #include <asm/irq_vectors.h>
 
 /*
- * The vector that says that interrupts were posted; if it comes to the host instead, nothing happens. A kernel without KVM
- * has none.
+ * The vector that says that interrupts were posted; if it comes to the host instead, nothing happens. A kernel without
+ * KVM has none.
  */
 #ifdef POSTED_INTR_VECTOR
 #define COMPAT_POSTED_VECTOR POSTED_INTR_VECTOR

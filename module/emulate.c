@@ -191,8 +191,8 @@ static __always_inline enum insn_result find(struct attempt *a, u64 linear, unsi
 }
 
 /*
- * Whether no RAM answers; in a slice the CPU has just found that. To be asked again when an access to RAM has failed: its
- * slot may have gone in between.
+ * Whether no RAM answers; in a slice the CPU has just found that. To be asked again when an access to RAM has failed:
+ * its slot may have gone in between.
  */
 static bool is_device(struct vcpu *vcpu, const struct piece *piece, bool write)
 {

@@ -59,7 +59,9 @@ int vcpu_read_guest(struct vcpu *vcpu, u64 gpa, void *buf, unsigned int size);
 
 enum insn_mode vcpu_insn_mode(struct vcpu *vcpu);
 
-/* Where the instruction at RIP is: the base of CS counts in all modes but @mode 64, and the sum wraps at 4 GiB there. */
+/*
+ * Where the instruction at RIP is: the base of CS counts in all modes but @mode 64, and the sum wraps at 4 GiB there.
+ */
 u64 vcpu_linear_rip(struct vcpu *vcpu, enum insn_mode mode);
 
 static inline u64 vcpu_read_gpr(struct vcpu *vcpu, unsigned int gpr)

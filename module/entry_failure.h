@@ -17,7 +17,8 @@ void entry_failure_get(const struct vcpu *vcpu, struct pith_entry_failure *told)
 
 /**
  * entry_failure_poke - PITH_BREAK_ENTRY: makes the next entry fail
- * Return: 0, -EPERM, -EINVAL: no rule would be broken, so nobody knows what the CPU would do; -ENOMEM. Outside of a slice.
+ * Return: 0, -EPERM, -EINVAL: no rule would be broken, so nobody knows what the CPU would do; -ENOMEM. Outside of a
+ * slice.
  */
 long entry_failure_poke(struct vcpu *vcpu, const struct pith_break_entry *fields);
 

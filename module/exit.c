@@ -185,8 +185,8 @@ static bool is_hypercall(const u8 *bytes)
 }
 
 /*
- * A guest that was moved from a CPU of the other vendor has the other vendor's hypercall instruction in its code. Unless
- * told not to, it is overwritten with ours, as KVM does, and the guest executes that.
+ * A guest that was moved from a CPU of the other vendor has the other vendor's hypercall instruction in its code.
+ * Unless told not to, it is overwritten with ours, as KVM does, and the guest executes that.
  */
 enum next exit_invalid_opcode(struct vcpu *vcpu)
 {

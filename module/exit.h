@@ -47,7 +47,9 @@ enum next exit_mov_dr(struct vcpu *vcpu, unsigned int dr, unsigned int gpr, bool
 /* An exception that the host intercepts: DR6 bits for #DB, else it goes back to the guest or to the client. */
 enum next exit_exception(struct vcpu *vcpu, const struct exception *exception);
 
-/* A CR or MSR instruction of which the hardware told no operands: decoded from the bytes (AMD without decode assists) */
+/*
+ * A CR or MSR instruction of which the hardware told no operands: decoded from the bytes (AMD without decode assists)
+ */
 enum next exit_decode_cr_dr(struct vcpu *vcpu);
 
 enum next exit_interrupt_window(struct vcpu *vcpu);

@@ -286,7 +286,9 @@ static __always_inline enum next enter_once(struct vcpu *vcpu)
 		static_call(pith_enter)(vcpu);
 	}
 	WRITE_ONCE(vcpu->mode, OUTSIDE_GUEST);
-	/* The interrupt that ended the guest comes now; if it is the tick, it finds the guest's time, not the host's. */
+	/*
+	 * The interrupt that ended the guest comes now; if it is the tick, it finds the guest's time, not the host's.
+	 */
 	local_irq_enable();
 	vcpu->stat.exits++;
 	local_irq_disable();

@@ -258,7 +258,9 @@ struct vcpu {
 	} stat;
 };
 
-/* Pages of a vCPU's mapping: struct kvm_run and the data of port I/O, its own; and the VM's ring of coalesced writes. */
+/*
+ * Pages of a vCPU's mapping: struct kvm_run and the data of port I/O, its own; and the VM's ring of coalesced writes.
+ */
 #define VCPU_RUN_PAGES 2
 #define VCPU_MMAP_PAGES 3
 

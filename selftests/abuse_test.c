@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Clients that do all of it wrong: arguments out of range, the wrong file, bad pointers, the wrong order, two threads at
- * once, after fork, after the files are closed, at random, and dying in the middle. Each call gets KVM's error, and
- * afterwards nothing of it is left in the kernel. (That the kernel had nothing to complain of is looked at from outside.)
+ * Clients that do all of it wrong: arguments out of range, the wrong file, bad pointers, the wrong order, two threads
+ * at once, after fork, after the files are closed, at random, and dying in the middle. Each call gets KVM's error, and
+ * afterwards nothing of it is left in the kernel. (That the kernel had nothing to complain of is looked at from
+ * outside.)
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -694,7 +695,9 @@ static void get_valid(struct guest *g, const struct row *set, u8 *area)
 			ioctl(file_of(g, set->file), rows[i].cmd, area);
 }
 
-/* Slots may show the guest nothing of this program but its own memory. QEMU aborts for a task register without a TSS. */
+/*
+ * Slots may show the guest nothing of this program but its own memory. QEMU aborts for a task register without a TSS.
+ */
 static void tame(struct guest *g, const struct row *row, u8 *area)
 {
 	struct kvm_userspace_memory_region *region = (void *)area;
@@ -881,7 +884,9 @@ static void test_leaks(void)
 	struct usage before, after;
 	unsigned int i;
 
-	/* KASAN keeps for a while what was freed; kmemleak is the better witness, and is heard when all tests are over. */
+	/*
+	 * KASAN keeps for a while what was freed; kmemleak is the better witness, and is heard when all tests are over.
+	 */
 	if (!access("/sys/kernel/debug/kmemleak", F_OK))
 		skip("the kernel looks for leaks itself");
 	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Local APICs for which the CPU may answer, by MSRs and in memory: what it must not answer for, what the client sees of it,
- * and that it does without exits what it can. Source: SDM volume 3, "APIC Virtualization and Virtual Interrupts", "x2APIC
- * Register Address Space".
+ * Local APICs for which the CPU may answer, by MSRs and in memory: what it must not answer for, what the client sees of
+ * it, and that it does without exits what it can. Source: SDM volume 3, "APIC Virtualization and Virtual Interrupts",
+ * "x2APIC Register Address Space".
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -475,8 +475,8 @@ static void guest_saves_exits(void)
 }
 
 /*
- * Of what has no exit the least cost is a part of the least cost of an exit, whatever a tick is; and there are not as many
- * exits as rounds.
+ * Of what has no exit the least cost is a part of the least cost of an exit, whatever a tick is; and there are not as
+ * many exits as rounds.
  */
 static void exits(bool in_x2apic)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * entry_test - entries that the CPU refuses, and what is told of them. Most fields a client cannot break but by
- * PITH_BREAK_ENTRY, which wants unsafe=1: selftests/platform loads the module so, and compares what Bochs says of each entry
- * with what is expected here (the lines that begin with "# emulator:").
+ * PITH_BREAK_ENTRY, which wants unsafe=1: selftests/platform loads the module so, and compares what Bochs says of each
+ * entry with what is expected here (the lines that begin with "# emulator:").
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -357,8 +357,8 @@ static void expect_running(struct guest *g, enum guest_mode mode)
 }
 
 /*
- * One guest a mode: what was broken is whole again afterwards, so the guest goes on, at the end or after each. That it has to
- * where the next field is one of the host's: the first entry after a failure writes those anew.
+ * One guest a mode: what was broken is whole again afterwards, so the guest goes on, at the end or after each. That it
+ * has to where the next field is one of the host's: the first entry after a failure writes those anew.
  */
 static void run_rows(const struct row *rows, unsigned int nr, bool go_on)
 {
@@ -421,7 +421,9 @@ static void intel_host_selectors(void)
 
 static const char *const segment_name[] = { "ES", "CS", "SS", "DS", "FS", "GS" };
 
-/* What all segment registers have in common: an index into it, and the first encoding of the part that breaks the rule. */
+/*
+ * What all segment registers have in common: an index into it, and the first encoding of the part that breaks the rule.
+ */
 static const struct {
 	enum guest_mode mode;
 	u32 es_field;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * guest_debug_test - a debugger in the client: steps, breakpoints, watchpoints, and what of them the guest sees, which is
- * nothing. Source: KVM's api.rst, "KVM_SET_GUEST_DEBUG", "KVM_EXIT_DEBUG".
+ * guest_debug_test - a debugger in the client: steps, breakpoints, watchpoints, and what of them the guest sees, which
+ * is nothing. Source: KVM's api.rst, "KVM_SET_GUEST_DEBUG", "KVM_EXIT_DEBUG".
  */
 #include <errno.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Sensitive instructions: a guest executes all that could tell it of the host or change the host, in ring 0 and in ring 3,
- * and gets the result or the exception that the manual says for its CPUID. On the host nothing changes: its registers
- * are compared before and after, in full where the msr module is loaded, else as far as a program sees them.
+ * Sensitive instructions: a guest executes all that could tell it of the host or change the host, in ring 0 and in ring
+ * 3, and gets the result or the exception that the manual says for its CPUID. On the host nothing changes: its
+ * registers are compared before and after, in full where the msr module is loaded, else as far as a program sees them.
  */
 #define _GNU_SOURCE
 #include <asm/ldt.h>
@@ -118,7 +118,10 @@ static void host_unchanged(void)
 	read_host(&after);
 	context("the host's");
 	expect_bytes(after.gdtr, before.gdtr, sizeof(after.gdtr));
-	/* The base alone: VMX leaves a limit of 0xffff, which no vector reaches. SDM, "Loading Host ... Descriptor-Table Registers". */
+	/*
+	 * The base alone: VMX leaves a limit of 0xffff, which no vector reaches. SDM, "Loading Host ...
+	 * Descriptor-Table Registers".
+	 */
 	expect_bytes(after.idtr + 2, before.idtr + 2, sizeof(after.idtr) - 2);
 	expect_eq(after.ldtr, before.ldtr);
 	expect_eq(after.tr, before.tr);

@@ -299,7 +299,9 @@ static void bad_segment(void)
 	expect_eq(guest_sregs(g).tr.selector, SEL_NEW);
 }
 
-/* A selector has bits that mean something else in what other exits tell: this one's bit 12 has NMIs blocked by an IRET. */
+/*
+ * A selector has bits that mean something else in what other exits tell: this one's bit 12 has NMIs blocked by an IRET.
+ */
 static void far_selector(void)
 {
 	struct guest *g = two_tasks(MODE_PROT32);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * userfaultfd_test - a client that delivers guest memory page by page, as the guest asks for it (post-copy migration): pages
- * that are not there, and pages that are but not mapped yet. And one that has writes reported by userfaultfd, which have to
- * be the same as those in the dirty log.
+ * userfaultfd_test - a client that delivers guest memory page by page, as the guest asks for it (post-copy migration):
+ * pages that are not there, and pages that are but not mapped yet. And one that has writes reported by userfaultfd,
+ * which have to be the same as those in the dirty log.
  * Source: the kernel's Documentation/admin-guide/mm/userfaultfd.rst.
  */
 #define _GNU_SOURCE

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What a client does for guests whose accesses to TPR exit: it hears of each, and names a word in guest memory that takes TPR's
- * place. Source: KVM's api.rst, "KVM_TPR_ACCESS_REPORTING", "KVM_SET_VAPIC_ADDR"; SDM volume 3, "Task and Processor Priorities".
+ * What a client does for guests whose accesses to TPR exit: it hears of each, and names a word in guest memory that
+ * takes TPR's place. Source: KVM's api.rst, "KVM_TPR_ACCESS_REPORTING", "KVM_SET_VAPIC_ADDR"; SDM volume 3, "Task and
+ * Processor Priorities".
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -47,7 +48,10 @@ static void guest_accesses(void)
 	sync_host(2);
 }
 
-/* CPUs that answer for TPR themselves exit for none of this; stock KVM uses what it calls FlexPriority for that as well. */
+/*
+ * CPUs that answer for TPR themselves exit for none of this; stock KVM uses what it calls FlexPriority for that as
+ * well.
+ */
 static bool tpr_is_virtualized(bool in_x2apic)
 {
 	int fd = open("/sys/module/kvm_intel/parameters/flexpriority", O_RDONLY);
@@ -206,8 +210,8 @@ static void exit_once(void)
 }
 
 /*
- * The register counts when the word is named, and when it is written all the same: the word follows. (Stock KVM goes by the word,
- * unless it has an interrupt to look for.)
+ * The register counts when the word is named, and when it is written all the same: the word follows. (Stock KVM goes by
+ * the word, unless it has an interrupt to look for.)
  */
 static void guest_mixes(void)
 {

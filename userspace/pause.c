@@ -2,9 +2,10 @@
 /*
  * Virtual CPUs that stand still, so that their state can be read and changed by other threads.
  *
- * Who wants that sets paused and sends the signal that makes KVM_RUN return. The thread then runs the guest no more, but
- * calls KVM_RUN once again: that completes an access to a device, if the signal came in the middle of one, and fails with
- * EINTR (KVM's api.rst, "KVM_RUN", on immediate_exit). Only then is the state of the CPU whole, and the thread waits.
+ * Who wants that sets paused and sends the signal that makes KVM_RUN return. The thread then runs the guest no more,
+ * but calls KVM_RUN once again: that completes an access to a device, if the signal came in the middle of one, and
+ * fails with EINTR (KVM's api.rst, "KVM_RUN", on immediate_exit). Only then is the state of the CPU whole, and the
+ * thread waits.
  */
 #define _GNU_SOURCE
 #include "pause.h"
@@ -57,7 +58,9 @@ void pause_here(struct vcpu *vcpu)
 	while (vcpu->paused && vm_running(vcpu->vm))
 		pthread_cond_wait(&changed, &lock);
 	vcpu->waits = false;
-	/* Whoever sends the signal from now on has changed paused or the machine's status before, and the caller looks. */
+	/*
+	 * Whoever sends the signal from now on has changed paused or the machine's status before, and the caller looks.
+	 */
 	vcpu->run->immediate_exit = 0;
 	pthread_mutex_unlock(&lock);
 }

@@ -262,7 +262,9 @@ static void *run(void *opaque)
 			handle_exit(vcpu);
 		} else if (errno == EINTR) {
 			pause_here(vcpu);
-			/* Perhaps it stood still for long, by SIGSTOP too: the guest's watchdogs are not to blame it. */
+			/*
+			 * Perhaps it stood still for long, by SIGSTOP too: the guest's watchdogs are not to blame it.
+			 */
 			ioctl(vcpu->fd, KVM_KVMCLOCK_CTRL, 0);
 		} else if (errno != EAGAIN) {
 			error("cannot run the guest's CPU %u: %s", vcpu->id, strerror(errno));

@@ -22,8 +22,8 @@ int msr_write(struct vcpu *vcpu, u32 index, u64 value, enum msr_origin origin);
 
 /**
  * msr_write_sleeps - whether a guest's write cannot be answered in a slice
- * The TSC is the business of all vCPUs, and paravirtual MSRs are addresses to store to: locks, and guest memory. Asked at
- * each WRMSR that exits: those that guests write often lie in between.
+ * The TSC is the business of all vCPUs, and paravirtual MSRs are addresses to store to: locks, and guest memory. Asked
+ * at each WRMSR that exits: those that guests write often lie in between.
  */
 static inline bool msr_write_sleeps(u32 index)
 {

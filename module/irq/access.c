@@ -19,8 +19,8 @@ static bool is_port(const struct irqchip *chip, u16 port)
 }
 
 /*
- * Registers are bytes. A wider access to the PIC means nothing; of one to the PIT the lowest byte counts, as in KVM. Apart
- * from the callers: ports of the client are the many, and pay for no more than the question whose they are.
+ * Registers are bytes. A wider access to the PIC means nothing; of one to the PIT the lowest byte counts, as in KVM.
+ * Apart from the callers: ports of the client are the many, and pay for no more than the question whose they are.
  */
 static noinline void read_port(struct irqchip *chip, u16 port, unsigned int size, u32 *value)
 {

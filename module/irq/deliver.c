@@ -96,8 +96,8 @@ static bool all_at_default_address(struct vm *vm)
 }
 
 /*
- * All vCPUs have the same second-stage tables. So the access page is there for all or for none: one whose local APIC is off,
- * elsewhere or in x2APIC mode must not find it there.
+ * All vCPUs have the same second-stage tables. So the access page is there for all or for none: one whose local APIC is
+ * off, elsewhere or in x2APIC mode must not find it there.
  */
 static void update_access_page(struct vm *vm)
 {

@@ -2,8 +2,8 @@
 /*
  * What the kernel's side of the interrupt controllers shares among its own files; everybody else takes irqchip.h.
  *
- * Locks. irqchip->config_lock, a mutex, orders changes of routes and irqfds, and of what stands at the local APICs' address:
- * for that the lock of the second-stage tables is taken inside of it. irqchip->lock, raw, with interrupts off,
+ * Locks. irqchip->config_lock, a mutex, orders changes of routes and irqfds, and of what stands at the local APICs'
+ * address: for that the lock of the second-stage tables is taken inside of it. irqchip->lock, raw, with interrupts off,
  * stands around the models of I/O APIC, PIC and PIT; under it interrupts are delivered and vCPUs kicked. An eventfd's
  * own lock is outside of it, for an eventfd that is signalled may be an irqfd, which drives a pin: so no eventfd may be
  * signalled under irqchip->lock (see irqchip_unlock()). irqchip->srcu protects what is looked up in any context: routes

@@ -77,8 +77,8 @@ static void ioapic_masked(void *ctx, unsigned int pin, bool masked)
 }
 
 /*
- * A CPU that ends interrupts by itself goes by a bitmap made before: its vCPU is to make a new one, and what comes until then
- * has to wait for that.
+ * A CPU that ends interrupts by itself goes by a bitmap made before: its vCPU is to make a new one, and what comes
+ * until then has to wait for that.
  */
 void irqchip_eoi_exits_stale(struct irqchip *chip)
 {

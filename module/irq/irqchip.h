@@ -2,8 +2,8 @@
 /*
  * The interrupt controllers of a VM: the kernel's side of the models in lapic.c, ioapic.c, pic.c, pit.c: locks, host
  * timers, delivery to vCPUs; and how the run loop asks for interrupts. With vm->irqchip NULL the controllers are in the
- * client, and the only source is KVM_INTERRUPT. In between is the split model: local APICs and routes are here, I/O APIC,
- * PIC and PIT in the client.
+ * client, and the only source is KVM_INTERRUPT. In between is the split model: local APICs and routes are here, I/O
+ * APIC, PIC and PIT in the client.
  */
 #ifndef PITH_IRQCHIP_H
 #define PITH_IRQCHIP_H
@@ -32,15 +32,16 @@ bool irq_wants_window(struct vcpu *vcpu);
 /**
  * irq_virtualize_delivery - the CPU delivers and ends the local APIC's interrupts by itself, from here on
  * @posted: see lapic_virtualize_delivery()
- * For the backend, when it makes a vCPU with a local APIC; backend.set_interrupt_status() and set_eoi_exits() tell it the rest.
+ * For the backend, when it makes a vCPU with a local APIC; backend.set_interrupt_status() and set_eoi_exits() tell it
+ * the rest.
  */
 void irq_virtualize_delivery(struct vcpu *vcpu, unsigned long *posted);
 
 /**
  * irq_access_page - a page for CPUs that take accesses to it as ones to the local APIC; or NULL: no memory
- * Once asked for it stands at the address of the local APICs as long as all of them are in xAPIC mode and where they were at
- * reset. The VM's own: what the CPU does not take so (a walk of the guest's page tables, say) may reach it. For the backend,
- * when it makes a vCPU with a local APIC; vm->lock held.
+ * Once asked for it stands at the address of the local APICs as long as all of them are in xAPIC mode and where they
+ * were at reset. The VM's own: what the CPU does not take so (a walk of the guest's page tables, say) may reach it. For
+ * the backend, when it makes a vCPU with a local APIC; vm->lock held.
  */
 struct page *irq_access_page(struct vm *vm);
 
@@ -92,8 +93,8 @@ void irq_pv_eoi_sync(struct vcpu *vcpu, bool keep);
 bool irq_pv_eoi_sync_atomic(struct vcpu *vcpu, bool keep);
 
 /**
- * irq_vapic_read, irq_vapic_write - what the guest has written to the word of KVM_SET_VAPIC_ADDR goes to TPR; what the local APIC
- * has goes to the word. With REQ_VAPIC, own context, in a slice or not.
+ * irq_vapic_read, irq_vapic_write - what the guest has written to the word of KVM_SET_VAPIC_ADDR goes to TPR; what the
+ * local APIC has goes to the word. With REQ_VAPIC, own context, in a slice or not.
  */
 void irq_vapic_read(struct vcpu *vcpu);
 void irq_vapic_write(struct vcpu *vcpu);

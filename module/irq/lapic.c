@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The local APIC. Source: SDM volume 3, "Advanced Programmable Interrupt Controller (APIC)"; sections are cited by title.
+ * The local APIC. Source: SDM volume 3, "Advanced Programmable Interrupt Controller (APIC)"; sections are cited by
+ * title.
  */
 #include "lapic.h"
 

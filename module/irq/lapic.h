@@ -21,7 +21,9 @@
 
 #include <linux/kvm.h>
 
-/* Registers, as offsets into the page; the x2APIC MSR is 0x800 + offset / 16. SDM 3, "Local APIC Register Address Map". */
+/*
+ * Registers, as offsets into the page; the x2APIC MSR is 0x800 + offset / 16. SDM 3, "Local APIC Register Address Map".
+ */
 #define LAPIC_ID 0x020
 #define LAPIC_VERSION 0x030
 #define LAPIC_TPR 0x080
@@ -523,7 +525,8 @@ bool lapic_accepts_pic(const struct lapic *lapic);
  * @lapic: any context
  * @lvt: its LVT entry: LAPIC_LVT_LINT0, LAPIC_LVT_LINT1, LAPIC_LVT_PMC, LAPIC_LVT_THERMAL, ...
  *
- * ExtINT is not for here: the PIC is asked with lapic_accepts_pic(). Return: as lapic_accept(), LAPIC_REFUSED if masked.
+ * ExtINT is not for here: the PIC is asked with lapic_accepts_pic(). Return: as lapic_accept(), LAPIC_REFUSED if
+ * masked.
  */
 int lapic_local_interrupt(struct lapic *lapic, u32 lvt);
 

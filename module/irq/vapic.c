@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * For guests whose accesses to TPR all exit, and that make many: the client hears of each (KVM_TPR_ACCESS_REPORTING), may patch
- * the instruction to use a word in guest memory instead, and names that (KVM_SET_VAPIC_ADDR). The word is TPR, the class in
- * service << 8, and the highest vector requested << 24. Source: KVM's api.rst, "KVM_SET_VAPIC_ADDR", "KVM_TPR_ACCESS_REPORTING".
+ * For guests whose accesses to TPR all exit, and that make many: the client hears of each (KVM_TPR_ACCESS_REPORTING),
+ * may patch the instruction to use a word in guest memory instead, and names that (KVM_SET_VAPIC_ADDR). The word is
+ * TPR, the class in service << 8, and the highest vector requested << 24. Source: KVM's api.rst, "KVM_SET_VAPIC_ADDR",
+ * "KVM_TPR_ACCESS_REPORTING".
  */
 #include <linux/uaccess.h>
 
@@ -16,7 +17,9 @@ void irq_report_tpr_accesses(struct vcpu *vcpu, bool enabled)
 		vcpu_lapic(vcpu)->reports_tpr = enabled;
 }
 
-/* The exit follows the instruction, and another may come in between: it is kept. The client's own accesses are no news. */
+/*
+ * The exit follows the instruction, and another may come in between: it is kept. The client's own accesses are no news.
+ */
 void vapic_tpr_accessed(void *ctx, bool write)
 {
 	struct vcpu *vcpu = ctx;
@@ -53,8 +56,8 @@ static u32 make_word(const struct lapic *lapic)
 }
 
 /*
- * REQ_VAPIC stands as long as there is a word. In a slice memory may not be at hand: then the word stays as it is, until the
- * vCPU comes by outside, or the guest looks at it and makes the memory come.
+ * REQ_VAPIC stands as long as there is a word. In a slice memory may not be at hand: then the word stays as it is,
+ * until the vCPU comes by outside, or the guest looks at it and makes the memory come.
  */
 static bool access_word(struct vcpu *vcpu, u32 *word, bool write)
 {

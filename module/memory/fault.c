@@ -293,8 +293,8 @@ static int map_page(struct fault *fault)
 }
 
 /*
- * The overlay, if it is what stands at the page. Looked for after the slot, and so after invalidate_seq: who takes it away
- * bumps that afterwards. See memory_fault() for who puts a slot there.
+ * The overlay, if it is what stands at the page. Looked for after the slot, and so after invalidate_seq: who takes it
+ * away bumps that afterwards. See memory_fault() for who puts a slot there.
  */
 static struct page *find_overlay(const struct fault *fault)
 {

@@ -121,16 +121,16 @@ void memory_destroy(struct vm *vm);
 int memory_set_slot(struct vm *vm, const struct kvm_userspace_memory_region *region);
 
 /*
- * memory_get_dirty_log - KVM_GET_DIRTY_LOG: copies a slot's bitmap out and, if the client does not want to do this itself,
- * takes it and protects its pages again. memory_clear_dirty_log - KVM_CLEAR_DIRTY_LOG: takes what the client's bitmap has.
- * They may sleep. Return 0, -EINVAL, -ENOENT (no such slot, or it has no log), -EFAULT.
+ * memory_get_dirty_log - KVM_GET_DIRTY_LOG: copies a slot's bitmap out and, if the client does not want to do this
+ * itself, takes it and protects its pages again. memory_clear_dirty_log - KVM_CLEAR_DIRTY_LOG: takes what the client's
+ * bitmap has. They may sleep. Return 0, -EINVAL, -ENOENT (no such slot, or it has no log), -EFAULT.
  */
 int memory_get_dirty_log(struct vm *vm, const struct kvm_dirty_log *log);
 int memory_clear_dirty_log(struct vm *vm, const struct kvm_clear_dirty_log *log);
 
 /**
- * memory_is_logged, memory_mark_dirty - where the CPU logs writes: whether it need be asked for them, and a page it names
- * A vCPU that was in guest mode does so before it takes the interrupt by which others wait for it. Context: any.
+ * memory_is_logged, memory_mark_dirty - where the CPU logs writes: whether it need be asked for them, and a page it
+ * names A vCPU that was in guest mode does so before it takes the interrupt by which others wait for it. Context: any.
  */
 static inline bool memory_is_logged(const struct memory *m)
 {
@@ -139,7 +139,9 @@ static inline bool memory_is_logged(const struct memory *m)
 
 void memory_mark_dirty(struct vm *vm, u64 gfn);
 
-/* KVM_ENABLE_CAP, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2; vm->lock held. The flags count for what is asked for afterwards. */
+/*
+ * KVM_ENABLE_CAP, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2; vm->lock held. The flags count for what is asked for afterwards.
+ */
 #define MEMORY_MANUAL_PROTECT_FLAGS (KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET)
 int memory_manual_protect(struct vm *vm, const u64 args[4]);
 
@@ -151,8 +153,8 @@ int memory_set_nr_mmu_pages(struct vm *vm, unsigned long nr);
 unsigned long memory_get_nr_mmu_pages(struct vm *vm);
 
 /**
- * memory_set_overlay - a page of the module's stands at a guest page if no slot holds that, for what the CPU does with accesses
- * there; software goes on finding nothing
+ * memory_set_overlay - a page of the module's stands at a guest page if no slot holds that, for what the CPU does with
+ * accesses there; software goes on finding nothing
  * @gfn: always the same one
  * @page: the VM's, until its end; NULL: takes it away, and no vCPU uses it any more on return
  * Context: process; calls are ordered by the caller.

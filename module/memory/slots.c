@@ -212,7 +212,9 @@ static void unmap_slot(struct vm *vm, const struct slot *slot)
 	memory_unmap(vm, slot->gfn, slot->gfn + slot->npages, true);
 }
 
-/* A new slot is where the overlay may be mapped. Pairs with memory_fault(), which looks for both the other way round. */
+/*
+ * A new slot is where the overlay may be mapped. Pairs with memory_fault(), which looks for both the other way round.
+ */
 static bool covers_overlay(const struct memory *m, const struct slot *slot)
 {
 	smp_mb();
@@ -225,9 +227,9 @@ static bool covers_overlay(const struct memory *m, const struct slot *slot)
  * A slot that goes from its place must not vanish while entries for it exist, for the MMU notifier finds them by the
  * slot: so it is retired first (no new entries), then its entries are removed, then it goes. A slot that stays in its
  * place with other flags is exchanged first; its entries are removed afterwards, to come again as the new flags ask:
- * one by one for a log, large when the log ends. Both ways faults that know the old slot find invalidate_seq grown. A log
- * in which all pages are lets the entries be: they are protected as the client takes the pages out of it. vCPUs look
- * after what the CPU logs from before the first such slot is there until the last one's entries are gone.
+ * one by one for a log, large when the log ends. Both ways faults that know the old slot find invalidate_seq grown. A
+ * log in which all pages are lets the entries be: they are protected as the client takes the pages out of it. vCPUs
+ * look after what the CPU logs from before the first such slot is there until the last one's entries are gone.
  */
 static void replace_slot(struct vm *vm, struct slot *old, struct slot *new)
 {

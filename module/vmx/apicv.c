@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * APIC virtualization: the CPU takes the local APIC's register page as its virtual-APIC page, answers for registers from it,
- * delivers the interrupts that it finds requested there, and ends them. Source: SDM volume 3, "APIC Virtualization and
- * Virtual Interrupts".
+ * APIC virtualization: the CPU takes the local APIC's register page as its virtual-APIC page, answers for registers
+ * from it, delivers the interrupts that it finds requested there, and ends them. Source: SDM volume 3, "APIC
+ * Virtualization and Virtual Interrupts".
  */
 #include <linux/build_bug.h>
 #include <linux/moduleparam.h>
@@ -68,8 +68,8 @@ void apicv_vcpu_destroy(struct vcpu *vcpu)
 /**
  * apicv_controls_off - which secondary controls a local APIC does not want now
  * @vcpu: that it is of, or that has none
- * Registers are answered for as MSRs or in the APIC-access page, as the mode has them; the CPU refuses to do both. Where the
- * page is not in the tables nobody gets there.
+ * Registers are answered for as MSRs or in the APIC-access page, as the mode has them; the CPU refuses to do both.
+ * Where the page is not in the tables nobody gets there.
  */
 u32 apicv_controls_off(const struct vcpu *vcpu)
 {
@@ -99,9 +99,10 @@ void apicv_write_controls(const struct vmx_vcpu *vmx)
 }
 
 /*
- * The request was there before the notification is outstanding, and that before the mode is looked at. So a vCPU in guest
- * mode gets the interrupt, also one that is only just being entered; or it has left already, the host gets it, and the
- * next entry finds the notification outstanding. One that sleeps is to be woken each time: it may be deaf to the first.
+ * The request was there before the notification is outstanding, and that before the mode is looked at. So a vCPU in
+ * guest mode gets the interrupt, also one that is only just being entered; or it has left already, the host gets it,
+ * and the next entry finds the notification outstanding. One that sleeps is to be woken each time: it may be deaf to
+ * the first.
  * Source: SDM volume 3, "Posted-Interrupt Processing".
  */
 bool vmx_notify(struct vcpu *vcpu)

@@ -87,8 +87,8 @@ void vmx_read_fields(struct vcpu *vcpu, struct check_view *view)
 }
 
 /*
- * What a slice writes of the host's state only when it changes may have been for another CPU: after an undo it is written
- * anew.
+ * What a slice writes of the host's state only when it changes may have been for another CPU: after an undo it is
+ * written anew.
  */
 void vmx_write_field(struct vcpu *vcpu, unsigned int index, u64 value, bool undo)
 {

@@ -42,9 +42,9 @@ static const struct open_msr open_speculation_msrs[] = {
 };
 
 /*
- * Also, where the CPU answers for the local APIC in x2APIC mode: from the virtual-APIC page, so not for registers that are
- * not there, nor for the timer's count. It takes the writes that mostly have no effect but on itself. Source: SDM volume 3,
- * "Virtualizing MSR-Based APIC Accesses".
+ * Also, where the CPU answers for the local APIC in x2APIC mode: from the virtual-APIC page, so not for registers that
+ * are not there, nor for the timer's count. It takes the writes that mostly have no effect but on itself. Source: SDM
+ * volume 3, "Virtualizing MSR-Based APIC Accesses".
  */
 #define X2APIC(register) (APIC_BASE_MSR + ((register) >> 4))
 static const struct open_msr open_x2apic_msrs[] = {
@@ -124,15 +124,15 @@ int vmx_controls_setup(void)
 #define INTERCEPTED_EXCEPTIONS (BIT(VECTOR_DB) | BIT(VECTOR_UD) | BIT(VECTOR_AC) | BIT(VECTOR_MC))
 
 /*
- * PAUSEs that are at most so many TSC ticks apart are one loop, which exits when it lasts longer than the window. Source:
- * SDM volume 3, "Changes to Instruction Behavior in VMX Non-Root Operation"; the values are KVM's.
+ * PAUSEs that are at most so many TSC ticks apart are one loop, which exits when it lasts longer than the window.
+ * Source: SDM volume 3, "Changes to Instruction Behavior in VMX Non-Root Operation"; the values are KVM's.
  */
 #define PAUSE_GAP 128
 #define PAUSE_WINDOW 4096
 
 /*
- * The guest reads and writes CR8 in the local APIC's own page, and exits only if an interrupt comes in by it. Source: SDM
- * volume 3, "Virtualizing CR8-Based TPR Accesses".
+ * The guest reads and writes CR8 in the local APIC's own page, and exits only if an interrupt comes in by it. Source:
+ * SDM volume 3, "Virtualizing CR8-Based TPR Accesses".
  */
 static u32 use_tpr_shadow(const struct vcpu *vcpu, u32 primary)
 {

@@ -71,8 +71,8 @@ static void deliver_to_host(struct vmx_exit *exit)
 }
 
 /*
- * Acknowledged by the exit: without that there are no posted interrupts. Its handler is called as the CPU would. The IDTR
- * on the stack gets a guard, which other exits need not pay for: not inline.
+ * Acknowledged by the exit: without that there are no posted interrupts. Its handler is called as the CPU would. The
+ * IDTR on the stack gets a guard, which other exits need not pay for: not inline.
  */
 static noinline void deliver_interrupt(void)
 {

@@ -57,7 +57,10 @@ void vmx_inject(struct vcpu *vcpu)
 	}
 	if (is_soft(event->type))
 		vmcs_write32(VM_ENTRY_INSTRUCTION_LEN, event->insn_len);
-	/* A guest that halts by itself is still in its HLT, where hardly an exception may be injected. SDM, "Activity State". */
+	/*
+	 * A guest that halts by itself is still in its HLT, where hardly an exception may be injected. SDM, "Activity
+	 * State".
+	 */
 	if (unlikely(READ_ONCE(vcpu->vm->disabled_exits) & KVM_X86_DISABLE_EXITS_HLT))
 		vmcs_write32(GUEST_ACTIVITY_STATE, GUEST_ACTIVITY_ACTIVE);
 	vmcs_write32(VM_ENTRY_INTR_INFO_FIELD, info);

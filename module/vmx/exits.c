@@ -305,8 +305,8 @@ static __always_inline void read_exit(struct vcpu *vcpu, struct vmx_exit *exit, 
 }
 
 /*
- * VMLAUNCH or VMRESUME failed, or it exited at once. Source: SDM volume 3, "VM Instruction Error Numbers", "VM-Entry Failures
- * During or After Loading Guest State".
+ * VMLAUNCH or VMRESUME failed, or it exited at once. Source: SDM volume 3, "VM Instruction Error Numbers", "VM-Entry
+ * Failures During or After Loading Guest State".
  */
 static noinline enum next failed_entry(struct vcpu *vcpu)
 {

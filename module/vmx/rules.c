@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-/* See rules.h. Source: SDM volume 3, chapter "VM Entries". What needs a control that no CPU with a pith guest uses is left out. */
+/*
+ * See rules.h. Source: SDM volume 3, chapter "VM Entries". What needs a control that no CPU with a pith guest uses is
+ * left out.
+ */
 #include "rules.h"
 #include "../cpu/regs.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The rules of the SDM's chapter "VM Entries" as a table, and the fields of the VMCS that they are about. Needs no kernel.
+ * The rules of the SDM's chapter "VM Entries" as a table, and the fields of the VMCS that they are about. Needs no
+ * kernel.
  */
 #ifndef PITH_VMX_RULES_H
 #define PITH_VMX_RULES_H
@@ -106,7 +107,10 @@
 enum vmx_rule_field { VMX_RULE_FIELDS(VMX_FIELD_INDEX) VMX_NR_RULE_FIELDS };
 #undef VMX_FIELD_INDEX
 
-/* For view->range: what the capability MSRs tell of a field; the must bits of guest CR0 are those of an unrestricted guest. */
+/*
+ * For view->range: what the capability MSRs tell of a field; the must bits of guest CR0 are those of an unrestricted
+ * guest.
+ */
 enum {
 	RANGE_PIN,
 	RANGE_PRIMARY,

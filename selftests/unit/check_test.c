@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The rules of VM entries: a state that is valid but for a field or two breaks exactly the rule that the manual has for it,
- * each rule has such a state here, and random valid states break none. KTAP on standard output.
+ * The rules of VM entries: a state that is valid but for a field or two breaks exactly the rule that the manual has for
+ * it, each rule has such a state here, and random valid states break none. KTAP on standard output.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -16,7 +16,10 @@ struct target {
 	/* Both return 0 or a negative errno. */
 	int (*get_registers)(unsigned int vcpu, struct registers *registers);
 	int (*set_registers)(unsigned int vcpu, const struct registers *registers, const struct registers *old);
-	/* Where guest memory is, as a vCPU's page tables have it or by its physical address; @len: how much of it follows. */
+	/*
+	 * Where guest memory is, as a vCPU's page tables have it or by its physical address; @len: how much of it
+	 * follows.
+	 */
 	u8 *(*memory)(unsigned int vcpu, bool physical, u64 address, u64 *len);
 	const char *(*state)(unsigned int vcpu);
 };

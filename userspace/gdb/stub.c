@@ -462,7 +462,9 @@ static int listen_at_port(unsigned long port)
 	return bind(fd, (const struct sockaddr *)&address, sizeof(address)) ? -1 : fd;
 }
 
-/* Whoever can open the socket controls the guest: only this user can. One that a dead runner left behind is in the way. */
+/*
+ * Whoever can open the socket controls the guest: only this user can. One that a dead runner left behind is in the way.
+ */
 static int listen_at_path(const char *path)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
