@@ -3,7 +3,7 @@
  * memory_test - guest memory is process memory: a guest checks a pattern in its memory all the time and goes on changing
  * it, while the host swaps it out, merges it with another guest's, makes huge pages of it and takes them apart, moves
  * it, and while the client throws parts of it away, moves its mapping, forbids it, and forks. No byte may be wrong; the
- * host's counters have to show that it happened. LONG=1 in the environment makes it ten minutes each.
+ * host's counters have to show that it happened. LONG=1 in the environment makes it ten minutes each, LONG=N N seconds.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -220,9 +220,10 @@ static u64 now(void)
 /* Does one thing after the other until the guests have seen enough of it. */
 static void meanwhile(void (*disturb)(void))
 {
-	u64 until = now() + (is_long() ? 600 : 5), passes = 2;
+	unsigned int seconds = is_long() ? long_seconds(600) : 5;
+	u64 until = now() + seconds, passes = 2;
 
-	alarm(is_long() ? 1200 : 300);
+	alarm(300 + 2 * seconds);
 	while (!failed() && (now() < until || READ(guest[0].passes) < passes || READ(guest[1].passes) < passes))
 		disturb();
 }

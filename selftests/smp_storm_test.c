@@ -7,7 +7,7 @@
  * A local APIC keeps one request of a vector. So none is sent before the last one was taken; then as many must be taken
  * as were sent, and at no moment more.
  *
- * Some seconds, with LONG set five minutes.
+ * Some seconds; with LONG=1 five minutes, with LONG=N N seconds each.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -400,7 +400,7 @@ static void wait_for_guest(void)
 
 static void storm(void)
 {
-	unsigned int seconds = is_long() ? LONG_SECONDS : SHORT_SECONDS;
+	unsigned int seconds = is_long() ? long_seconds(LONG_SECONDS) : SHORT_SECONDS;
 	static int eventfds[NR];
 	pthread_t irqfds;
 	u64 i;

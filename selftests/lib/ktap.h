@@ -26,6 +26,14 @@ static inline bool is_long(void)
 	return value && *value;
 }
 
+/* For how many seconds: what LONG says, which without a number of its own (LONG=1) is @usual. */
+static inline unsigned int long_seconds(unsigned int usual)
+{
+	unsigned long seconds = is_long() ? strtoul(getenv("LONG"), NULL, 10) : 0;
+
+	return seconds > 1 ? seconds : usual;
+}
+
 struct test {
 	const char *name;
 	void (*run)(void);
