@@ -240,7 +240,7 @@ static unsigned long *msr_bitmap(const struct vcpu *vcpu, u32 secondary)
 {
 	if (rcu_access_pointer(vcpu->vm->msr_filter))
 		return msr_bitmaps[BITMAP_CLOSED];
-	return msr_bitmaps[(to_vmx(vcpu)->entry.switch_spec_ctrl ? BITMAP_SPECULATION : 0) |
+	return msr_bitmaps[(has_spec_ctrl(vcpu) ? BITMAP_SPECULATION : 0) |
 			   (secondary & SECONDARY_EXEC_VIRTUALIZE_X2APIC_MODE ? BITMAP_X2APIC : 0)];
 }
 
@@ -268,7 +268,8 @@ void vmx_set_intercepts(struct vcpu *vcpu)
 	u32 secondary = secondary_controls(vcpu);
 
 	vcpu_know(vcpu, STATE_CR4);
-	vmx->entry.switch_spec_ctrl = has_spec_ctrl(vcpu);
+	/* Where IBRS guards the kernel it is the write after an exit that does, whatever the guest may access. */
+	vmx->entry.switch_spec_ctrl = has_spec_ctrl(vcpu) || boot_cpu_has(X86_FEATURE_KERNEL_IBRS);
 	vmx->cr4_owned = HARMLESS_CR4 & ~vcpu->cr4_reserved;
 	vmcs_get(vmx);
 	vmcs_write32(SECONDARY_VM_EXEC_CONTROL, secondary);

@@ -22,7 +22,7 @@
 struct vmx_entry {
 	unsigned long host_rsp; /* as the VMCS has it */
 	u32 guest_spec_ctrl, host_spec_ctrl;
-	bool switch_spec_ctrl; /* the guest accesses IA32_SPEC_CTRL without an exit */
+	bool switch_spec_ctrl; /* the guest accesses IA32_SPEC_CTRL without an exit, or an exit is to write it */
 };
 
 static_assert(offsetof(struct vmx_entry, host_rsp) == ENTRY_HOST_RSP);
