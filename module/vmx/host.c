@@ -79,6 +79,28 @@ static void write_fs_base(unsigned long base)
 		wrmsrl(MSR_FS_BASE, base);
 }
 
+/*
+ * IA32_KERNEL_GS_BASE gets a value and gives the one it had. Inside of two SWAPGS it is GS's base, which is cheaper to
+ * access than an MSR; nothing that needs the kernel's own base may come in between, and an NMI's entry looks for it.
+ */
+static __always_inline u64 exchange_kernel_gs_base(u64 base)
+{
+	u64 old;
+
+	if (static_cpu_has(X86_FEATURE_FSGSBASE)) {
+		local_irq_disable();
+		native_swapgs();
+		old = rdgsbase();
+		wrgsbase(base);
+		native_swapgs();
+		local_irq_enable();
+		return old;
+	}
+	old = compat_rdmsr(MSR_KERNEL_GS_BASE);
+	compat_wrmsr(MSR_KERNEL_GS_BASE, base);
+	return old;
+}
+
 static __always_inline void write_if_changed(unsigned long field, unsigned long *written, unsigned long value)
 {
 	if (*written == value)
@@ -95,15 +117,14 @@ static void save_thread_state(struct vmx_host *host)
 	savesegment(fs, host->fs);
 	savesegment(gs, host->gs);
 	store_ldt(host->ldt);
-	host->user_gs_base = compat_rdmsr(MSR_KERNEL_GS_BASE);
 	host->debugctl = compat_rdmsr(MSR_IA32_DEBUGCTLMSR);
 	write_if_changed(HOST_FS_BASE, &host->fs_base, read_fs_base());
 	write_if_changed(HOST_CR3, &host->cr3, __native_read_cr3());
 }
 
 /*
- * Exits leave null selectors and the VMCS's bases. Loading FS and GS loads a base with them, so bases come last. The
- * GDT's limit is 64 KiB and the TSS's has no I/O bitmap after an exit.
+ * Exits leave null selectors and the VMCS's bases. Loading FS and GS loads a base with them, so bases come last; that of
+ * the thread's GS is there already. The GDT's limit is 64 KiB and the TSS's has no I/O bitmap after an exit.
  */
 static void restore_thread_state(const struct vmx_host *host)
 {
@@ -117,9 +138,10 @@ static void restore_thread_state(const struct vmx_host *host)
 		loadsegment(fs, host->fs);
 		write_fs_base(host->fs_base);
 	}
-	if (unlikely(host->gs))
+	if (unlikely(host->gs)) {
 		native_load_gs_index(host->gs);
-	compat_wrmsr(MSR_KERNEL_GS_BASE, host->user_gs_base);
+		compat_wrmsr(MSR_KERNEL_GS_BASE, host->user_gs_base);
+	}
 	if (unlikely(host->debugctl))
 		update_debugctlmsr(host->debugctl);
 	native_load_gdt(&host->gdt);
@@ -159,7 +181,8 @@ void vmx_slice_begin(struct vcpu *vcpu)
 	vmcs_load(vmx);
 	write_cpu_host_state(&vmx->host, smp_processor_id());
 	save_thread_state(&vmx->host);
-	vmx_load_guest_msrs(vcpu);
+	switch_msrs_load_guest(vcpu);
+	vmx->host.user_gs_base = exchange_kernel_gs_base(vcpu->msr.kernel_gs_base);
 	if (vmx->entry.switch_spec_ctrl) {
 		rdmsrl(MSR_IA32_SPEC_CTRL, spec_ctrl);
 		vmx->entry.host_spec_ctrl = spec_ctrl;
@@ -171,8 +194,11 @@ void vmx_slice_begin(struct vcpu *vcpu)
 void vmx_slice_end(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
+	u64 gs_base = exchange_kernel_gs_base(vmx->host.user_gs_base);
 
-	vmx_save_guest_msrs(vcpu);
+	if (!(vcpu->known & STATE_SYSCALL))
+		vcpu->msr.kernel_gs_base = gs_base;
+	vcpu->known |= STATE_SYSCALL;
 	if (vmx->entry.switch_spec_ctrl)
 		vcpu->msr.spec_ctrl = vmx->entry.guest_spec_ctrl;
 	restore_debug_registers(vmx);
