@@ -15,6 +15,7 @@
 #include <linux/types.h>
 
 #include "check.h"
+#include "pith.h"
 #include "vcpu.h"
 #include "vm.h"
 
@@ -22,6 +23,8 @@
 
 struct backend {
 	const char *name;
+	/** @isa: PITH_ISA_* */
+	u32 isa;
 	/** @hypercall: the instruction: VMCALL, VMMCALL. */
 	u8 hypercall[HYPERCALL_SIZE];
 	/** @excludes: the module that must not be loaded while this one is, or NULL. */
@@ -74,6 +77,9 @@ struct backend {
 	 * vcpu->insn_len the bytes of the instruction that exited, or 0 when the hardware does not tell.
 	 */
 	enum next (*handle_exit)(struct vcpu *vcpu);
+
+	/** @exit_info: what the last exit was: @record's rip, info, reason; and handled, to 0. Interrupts off, in a slice. */
+	void (*exit_info)(struct vcpu *vcpu, struct pith_exit_record *record);
 
 	/** @read_state: makes the missing groups valid in struct vcpu. In a slice or outside (the mutex is held). */
 	void (*read_state)(struct vcpu *vcpu, u32 missing);

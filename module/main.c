@@ -27,6 +27,7 @@
 #include "cpu/fpu.h"
 #include "cpu/mce.h"
 #include "cpu/msr.h"
+#include "exit_log.h"
 #include "extension.h"
 #include "ioctl.h"
 #include "main.h"
@@ -315,6 +316,7 @@ static int __init basic_setup(void)
 		       devname);
 		return -EEXIST;
 	}
+	exit_log_setup();
 	r = run_setup();
 	if (r)
 		return r;
@@ -334,6 +336,7 @@ no_memory:
 
 static void basic_teardown(void)
 {
+	exit_log_teardown();
 	backend.teardown();
 	unregister_module_notifier(&module_notifier);
 	memory_teardown();

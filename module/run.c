@@ -29,6 +29,7 @@ DEFINE_STATIC_CALL_NULL(pith_enter, *((struct backend *)NULL)->enter);
 DEFINE_STATIC_CALL_NULL(pith_handle_exit, *((struct backend *)NULL)->handle_exit);
 DEFINE_STATIC_CALL_NULL(pith_slice_begin, *((struct backend *)NULL)->slice_begin);
 DEFINE_STATIC_CALL_NULL(pith_slice_end, *((struct backend *)NULL)->slice_end);
+DEFINE_STATIC_CALL(pith_run, vcpu_run);
 
 int __init run_setup(void)
 {
@@ -53,6 +54,12 @@ void run_teardown(void)
 
 	for_each_possible_cpu(cpu)
 		free_cpumask_var(per_cpu(request_mask, cpu));
+}
+
+void run_patch(void (*enter)(struct vcpu *vcpu), int (*run)(struct vcpu *vcpu))
+{
+	static_call_update(pith_enter, enter);
+	static_call_update(pith_run, run);
 }
 
 /*
@@ -376,8 +383,8 @@ static bool vcpu_wakes(struct vcpu *vcpu)
 /* HLT, and the wait for SIPI: sleeps until there is something to do, a signal, or a kick. */
 static enum next vcpu_halt(struct vcpu *vcpu)
 {
+	u64 began, halted;
 	bool wakes;
-	u64 began;
 
 	vcpu->stat.halts++;
 	/* Known before the sleep: vcpu_wakes() must not touch hardware. */
@@ -386,7 +393,9 @@ static enum next vcpu_halt(struct vcpu *vcpu)
 	began = ktime_get_ns();
 	halt_poll(vcpu, vcpu_wakes);
 	rcuwait_wait_event(&vcpu->wait, (wakes = vcpu_wakes(vcpu)) || signal_pending(current), TASK_INTERRUPTIBLE);
-	halt_poll_learn(vcpu, ktime_get_ns() - began);
+	halted = ktime_get_ns() - began;
+	vcpu->stat.halt_ns += halted;
+	halt_poll_learn(vcpu, halted);
 	if (vcpu_take_request(vcpu, REQ_TIMER)) {
 		irq_timer_expired(vcpu);
 		wakes = vcpu_wakes(vcpu);

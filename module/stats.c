@@ -21,6 +21,7 @@ struct counter {
 
 static const struct counter vcpu_counters[] = {
 	{ "exits", offsetof(struct vcpu, stat.exits) },
+	{ "halt_wait_ns", offsetof(struct vcpu, stat.halt_ns) },
 	{ "halt_exits", offsetof(struct vcpu, stat.halts) },
 	{ "host_state_reload", offsetof(struct vcpu, stat.slices) },
 	{ "pf_taken", offsetof(struct vcpu, stat.faults) },

@@ -16,6 +16,7 @@
 #include "cpu/state.h"
 #include "cpu/tsc.h"
 #include "entry_failure.h"
+#include "exit_log.h"
 #include "extension.h"
 #include "ioctl.h"
 #include "irq/irqchip.h"
@@ -29,7 +30,7 @@
 
 static long vcpu_ioctl_run(void *object, void *arg)
 {
-	return arg ? -EINVAL : vcpu_run(object);
+	return arg ? -EINVAL : static_call(pith_run)(object);
 }
 
 /* A pair of handlers that pass a struct on. */
@@ -373,16 +374,24 @@ static long vcpu_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 
 /* -- the file ---------------------------------------------------------------------------------------------------- */
 
+static struct page *vcpu_page(struct vcpu *vcpu, unsigned long index)
+{
+	if (index >= PITH_EXIT_LOG_PAGE_OFFSET)
+		return exit_log_page(vcpu, index - PITH_EXIT_LOG_PAGE_OFFSET);
+	if (index >= VCPU_MMAP_PAGES)
+		return NULL;
+	if (index == KVM_COALESCED_MMIO_PAGE_OFFSET)
+		return virt_to_page(vcpu->vm->coalesced.ring);
+	return virt_to_page((void *)vcpu->run + index * PAGE_SIZE);
+}
+
 static vm_fault_t vcpu_fault(struct vm_fault *vmf)
 {
 	struct vcpu *vcpu = vmf->vma->vm_file->private_data;
 
-	if (vmf->pgoff >= VCPU_MMAP_PAGES)
+	vmf->page = vcpu_page(vcpu, vmf->pgoff);
+	if (!vmf->page)
 		return VM_FAULT_SIGBUS;
-	if (vmf->pgoff == KVM_COALESCED_MMIO_PAGE_OFFSET)
-		vmf->page = virt_to_page(vcpu->vm->coalesced.ring);
-	else
-		vmf->page = virt_to_page((void *)vcpu->run + vmf->pgoff * PAGE_SIZE);
 	get_page(vmf->page);
 	return 0;
 }
@@ -432,9 +441,12 @@ static int vcpu_alloc_parts(struct vcpu *vcpu)
 	vcpu->run = alloc_pages_exact(VCPU_RUN_PAGES * PAGE_SIZE, GFP_KERNEL_ACCOUNT | __GFP_ZERO);
 	if (!vcpu->run)
 		return -ENOMEM;
-	r = fpu_create(vcpu);
+	r = exit_log_create(vcpu);
 	if (r)
 		goto free_run;
+	r = fpu_create(vcpu);
+	if (r)
+		goto free_log;
 	r = irq_vcpu_create(vcpu);
 	if (r)
 		goto free_fpu;
@@ -446,6 +458,8 @@ free_irq:
 	irq_vcpu_destroy(vcpu);
 free_fpu:
 	fpu_destroy(vcpu);
+free_log:
+	exit_log_destroy(vcpu);
 free_run:
 	free_pages_exact(vcpu->run, VCPU_RUN_PAGES * PAGE_SIZE);
 	return r;
@@ -489,6 +503,7 @@ void vcpu_destroy(struct vcpu *vcpu)
 	backend.vcpu_destroy(vcpu);
 	irq_vcpu_destroy(vcpu);
 	fpu_destroy(vcpu);
+	exit_log_destroy(vcpu);
 	free_pages_exact(vcpu->run, VCPU_RUN_PAGES * PAGE_SIZE);
 	kvfree(vcpu->cpuid);
 	kfree(vcpu->failure);

@@ -15,6 +15,7 @@
 #include <linux/kvm.h>
 #include <linux/mutex.h>
 #include <linux/rcuwait.h>
+#include <linux/static_call.h>
 #include <linux/types.h>
 
 #include "cpu/regs.h"
@@ -23,6 +24,7 @@
 struct vm;
 struct vcpu;
 struct lapic;
+struct exit_log;
 
 /* Groups of register state, for vcpu->known and vcpu->changed. */
 #define STATE_RIP BIT(0)
@@ -247,6 +249,7 @@ struct vcpu {
 	struct pio pio;
 
 	struct entry_failure *failure; /* of the last entry that failed; NULL: none has */
+	struct exit_log *exit_log;
 
 	struct mutex mutex;  /* held by whoever works on the vCPU: KVM_RUN, state ioctls */
 	struct rcuwait wait; /* where a halted vCPU sleeps */
@@ -254,7 +257,7 @@ struct vcpu {
 	sigset_t own_sigset; /* the thread's own meanwhile: here, so that vcpu_run() needs no guard of its stack */
 	bool sigset_active;
 	struct {
-		u64 exits, halts, slices, user_exits, faults, mmio, pio, irqs_injected;
+		u64 exits, halts, halt_ns, slices, user_exits, faults, mmio, pio, irqs_injected;
 	} stat;
 };
 
@@ -306,6 +309,11 @@ struct vcpu *vcpu_behind_lock(struct vcpu *spinning);
 int run_setup(void);
 void run_teardown(void);
 int vcpu_run(struct vcpu *vcpu);
+
+DECLARE_STATIC_CALL(pith_run, vcpu_run);
+
+/** run_patch - has these functions called instead of backend.enter() and vcpu_run(), from now on and by all. May sleep. */
+void run_patch(void (*enter)(struct vcpu *vcpu), int (*run)(struct vcpu *vcpu));
 
 /** vcpu_answer_init_sipi - does what INIT and SIPI that came since ask for. Own context, outside of a slice. */
 void vcpu_answer_init_sipi(struct vcpu *vcpu);

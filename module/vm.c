@@ -14,6 +14,7 @@
 #include "backend.h"
 #include "cpu/msr_filter.h"
 #include "cpu/tsc.h"
+#include "exit_log.h"
 #include "extension.h"
 #include "ioctl.h"
 #include "irq/irqchip.h"
@@ -331,6 +332,11 @@ static long vm_ioctl_unregister_coalesced(void *object, void *arg)
 	return coalesced_unregister(object, arg);
 }
 
+static long vm_ioctl_set_exit_log(void *object, void *arg)
+{
+	return exit_log_set(object, (unsigned long)arg);
+}
+
 #define ROW(number, handler, argument, meaning) { number, argument, vm_ioctl_##handler },
 static const struct ioctl_row vm_ioctls[] = { PITH_VM_IOCTLS(ROW) };
 #undef ROW
@@ -350,6 +356,7 @@ static void vm_destroy(struct vm *vm)
 {
 	unsigned int i;
 
+	exit_log_vm_destroy(vm);
 	eventfds_destroy(vm);
 	/* Before the vCPUs: its timers interrupt them. */
 	irqchip_destroy(vm);

@@ -61,6 +61,11 @@ struct vm {
 	struct vm_clock clock;
 	unsigned int halt_poll_ns; /* the most, if the client has said so */
 	bool has_halt_poll_ns;
+	struct {
+		u32 generation;	   /* 0: off */
+		u32 last;	   /* that there was */
+		u32 nr;		   /* of records in each ring; 0: there are none */
+	} exit_log;		   /* see exit_log.c; vm->lock */
 	unsigned int last_boosted; /* index of the vCPU that a spinning one yielded to last */
 };
 

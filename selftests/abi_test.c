@@ -144,6 +144,7 @@ static void every_ioctl(void)
 		BYTES(KVM_SET_VAPIC_ADDR, struct kvm_vapic_addr, .vapic_addr = 0),
 		BYTES(KVM_SET_GUEST_DEBUG, struct kvm_guest_debug, .control = 0),
 		BYTES(KVM_X86_SETUP_MCE, u64, 1),
+		PLAIN(PITH_SET_EXIT_LOG, PITH_EXIT_LOG_MIN, 0),
 		{ .number = PITH_BREAK_ENTRY, .error = EPERM }, /* the module is loaded without unsafe=1 */
 		BYTES(KVM_X86_SET_MCE, struct kvm_x86_mce, .status = 1ull << 63),
 	};

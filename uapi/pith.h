@@ -40,8 +40,65 @@ struct pith_break_entry {
 	} field[PITH_MAX_BROKEN_FIELDS];
 };
 
+/*
+ * The exit log: for each vCPU a ring of what its exits were. It is mapped from the vCPU's file, from page
+ * PITH_EXIT_LOG_PAGE_OFFSET on: a page that begins with struct pith_exit_log, and the records. Times are ticks of the
+ * host's TSC. An exit's record is there when the guest is entered again.
+ */
+#define PITH_EXIT_LOG_PAGE_OFFSET 4096
+#define PITH_EXIT_LOG_MIN 16 /* records */
+#define PITH_EXIT_LOG_MAX 65536
+
+/**
+ * struct pith_exit_log - the first page of a vCPU's ring
+ * @head: how many records have been written so far: number n is at n % @nr_records. The one at @head may be half
+ *	written, over that of @head - @nr_records. A reader copies records, reads @head again, and knows what it has lost.
+ * @nr_records: of the ring
+ * @record_size: sizeof(struct pith_exit_record)
+ * @tsc_khz: ticks in a millisecond
+ * @isa: PITH_ISA_*: whose exit reasons they are
+ * @vcpu: its APIC id
+ */
+struct pith_exit_log {
+	__u64 head;
+	__u32 nr_records, record_size;
+	__u32 tsc_khz;
+	__u32 isa;
+	__u32 vcpu;
+	__u32 reserved;
+};
+
+/* As KVM's tracepoints have it. */
+#define PITH_ISA_VMX 1
+#define PITH_ISA_SVM 2
+
+/* Who has handled an exit: the module at once, the module when the vCPU could sleep, the client. */
+enum { PITH_HANDLED_FAST, PITH_HANDLED_MODULE, PITH_HANDLED_USER };
+
+/**
+ * struct pith_exit_record - an exit
+ * @tsc: when
+ * @ticks: until the guest is entered again
+ * @rip: the guest's
+ * @info: as the hardware tells. Intel: the exit qualification, and the guest-physical address of an EPT violation or
+ *	misconfiguration or, of an exception or NMI, the interruption information; AMD: EXITINFO1 and EXITINFO2
+ * @reason: the hardware's: the basic exit reason, the exit code; all ones: it was not entered
+ * @handled: PITH_HANDLED_*
+ * @rax, @rcx: the low halves of the registers: leaf and subleaf of CPUID, number of an MSR, byte for a port ...
+ * @user, @idle: unless it was handled fast: how much of @ticks the client has had the vCPU, and the vCPU has slept
+ */
+struct pith_exit_record {
+	__u64 tsc, ticks;
+	__u64 rip;
+	__u64 info[2];
+	__u32 reason, handled;
+	__u32 rax, rcx;
+	__u64 user, idle;
+};
+
 #define PITH_GET_ENTRY_FAILURE _IOR(PITHIO, 0, struct pith_entry_failure)
 #define PITH_BREAK_ENTRY _IOW(PITHIO, 1, struct pith_break_entry)
+#define PITH_SET_EXIT_LOG _IO(PITHIO, 2)
 
 #define PITH_DEVICE_IOCTLS(ROW)                                                                             \
 	ROW(KVM_GET_API_VERSION, api_version, RAW, "the version of the ABI: 12")                            \
@@ -89,7 +146,8 @@ struct pith_break_entry {
 	ROW(KVM_IOEVENTFD, ioeventfd, STRUCT, "an eventfd that a guest's write signals")                        \
 	ROW(KVM_REGISTER_COALESCED_MMIO, register_coalesced, STRUCT,                                            \
 	    "a zone whose writes go into the ring of coalesced writes")                                         \
-	ROW(KVM_UNREGISTER_COALESCED_MMIO, unregister_coalesced, STRUCT, "the reverse")
+	ROW(KVM_UNREGISTER_COALESCED_MMIO, unregister_coalesced, STRUCT, "the reverse")                         \
+	ROW(PITH_SET_EXIT_LOG, set_exit_log, RAW, "logs exits, so many in each vCPU's ring; 0: no longer")
 
 #define PITH_VCPU_IOCTLS(ROW)                                                                         \
 	ROW(KVM_RUN, run, RAW, "runs the guest until it needs the client")                            \

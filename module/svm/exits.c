@@ -196,3 +196,14 @@ enum next svm_handle_exit(struct vcpu *vcpu)
 	vcpu->insn_len = insn_length(to_vmcb(vcpu));
 	return dispatch(vcpu, control);
 }
+
+notrace void svm_exit_info(struct vcpu *vcpu, struct pith_exit_record *record)
+{
+	const struct vmcb *vmcb = to_vmcb(vcpu);
+
+	record->reason = vmcb->control.exit_code;
+	record->handled = PITH_HANDLED_FAST;
+	record->rip = vmcb->save.rip;
+	record->info[0] = vmcb->control.exit_info_1;
+	record->info[1] = vmcb->control.exit_info_2;
+}

@@ -199,6 +199,7 @@ static void svm_vcpu_destroy(struct vcpu *vcpu)
 
 const struct backend svm_backend = {
 	.name = "AMD SVM",
+	.isa = PITH_ISA_SVM,
 	.hypercall = { 0x0f, 0x01, 0xd9 },
 	.setup = svm_setup,
 	.teardown = svm_teardown,
@@ -212,6 +213,7 @@ const struct backend svm_backend = {
 	.slice_end = svm_slice_end,
 	.enter = svm_enter,
 	.handle_exit = svm_handle_exit,
+	.exit_info = svm_exit_info,
 	.read_state = svm_read_state,
 	.inject = svm_inject,
 	.set_windows = svm_set_windows,

@@ -108,6 +108,7 @@ void svm_write_state(struct vcpu *vcpu, u32 changed);
 
 /* exits.c */
 enum next svm_handle_exit(struct vcpu *vcpu);
+void svm_exit_info(struct vcpu *vcpu, struct pith_exit_record *record);
 
 /* check.c */
 void svm_read_fields(struct vcpu *vcpu, struct check_view *view);

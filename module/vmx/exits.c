@@ -333,3 +333,18 @@ enum next vmx_handle_exit(struct vcpu *vcpu)
 		read_exit(vcpu, exit, row->has);
 	return row->handle(vcpu);
 }
+
+notrace void vmx_exit_info(struct vcpu *vcpu, struct pith_exit_record *record)
+{
+	const struct vmx_exit *exit = &to_vmx(vcpu)->exit;
+	u32 reason = exit->reason;
+
+	record->reason = reason;
+	record->handled = PITH_HANDLED_FAST;
+	if (reason == EXIT_REASON_EPT_VIOLATION || reason == EXIT_REASON_EPT_MISCONFIG)
+		record->info[1] = vmcs_read64(GUEST_PHYSICAL_ADDRESS);
+	else
+		record->info[1] = exit->interruption;
+	record->rip = vmcs_read_natural(GUEST_RIP);
+	record->info[0] = vmcs_read_natural(EXIT_QUALIFICATION);
+}

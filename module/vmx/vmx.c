@@ -95,6 +95,7 @@ static int vmx_vcpu_create(struct vcpu *vcpu)
 
 const struct backend vmx_backend = {
 	.name = "Intel VMX",
+	.isa = PITH_ISA_VMX,
 	.hypercall = { 0x0f, 0x01, 0xc1 },
 	/* Would take the hook for crashes, of which the kernel has one; and the CPUs are in VMX operation already. */
 	.excludes = "kvm_intel",
@@ -110,6 +111,7 @@ const struct backend vmx_backend = {
 	.slice_end = vmx_slice_end,
 	.enter = vmx_enter,
 	.handle_exit = vmx_handle_exit,
+	.exit_info = vmx_exit_info,
 	.read_state = vmx_read_state,
 	.inject = vmx_inject,
 	.set_windows = vmx_set_windows,
