@@ -17,6 +17,7 @@
 #include "rtc.h"
 #include "serial.h"
 #include "term.h"
+#include "trace/trace.h"
 #include "vcpu.h"
 #include "virtio/blk.h"
 #include "vm.h"
@@ -41,10 +42,13 @@ struct options {
 	struct disk disks[MAX_DISKS];
 	const char *gdb;
 	bool gdb_wait;
+	const char *trace;
+	const char *symbols;
 };
 
 static const char help[] =
 	"usage: pith run --kernel FILE [OPTION]...\n"
+	"       pith trace -o FILE --kernel FILE [OPTION]...\n"
 	"       pith --help | --version\n"
 	"\n"
 	"Run a Linux guest in a virtual machine, with its serial console on this terminal.\n"
@@ -59,6 +63,10 @@ static const char help[] =
 	"  --device PATH      the hypervisor's device node (default: /dev/pith)\n"
 	"  --gdb PORT|PATH    let gdb debug the guest: at a TCP port of this host, or a unix socket\n"
 	"  --gdb-wait         with --gdb: stop at the first instruction\n"
+	"\n"
+	"pith trace does the same, and records the guest's exits:\n"
+	"  -o FILE            as a web page, or for Perfetto if FILE ends in .json\n"
+	"  --symbols FILE     the guest kernel's System.map or vmlinux; it wants nokaslr in --append\n"
 	"\n"
 	"Exit status:\n"
 	"  0  the guest powered off or reset, or the user quit\n"
@@ -126,14 +134,21 @@ enum {
 	OPTION_DEVICE,
 	OPTION_GDB,
 	OPTION_GDB_WAIT,
+	OPTION_SYMBOLS,
 };
 
 static const struct option long_options[] = {
-	{ "kernel", required_argument, NULL, OPTION_KERNEL }, { "initrd", required_argument, NULL, OPTION_INITRD },
-	{ "append", required_argument, NULL, OPTION_APPEND }, { "disk", required_argument, NULL, OPTION_DISK },
-	{ "mem", required_argument, NULL, OPTION_MEM },	      { "cpus", required_argument, NULL, OPTION_CPUS },
-	{ "device", required_argument, NULL, OPTION_DEVICE }, { "gdb", required_argument, NULL, OPTION_GDB },
-	{ "gdb-wait", no_argument, NULL, OPTION_GDB_WAIT },   { 0 },
+	{ "kernel", required_argument, NULL, OPTION_KERNEL },
+	{ "initrd", required_argument, NULL, OPTION_INITRD },
+	{ "append", required_argument, NULL, OPTION_APPEND },
+	{ "disk", required_argument, NULL, OPTION_DISK },
+	{ "mem", required_argument, NULL, OPTION_MEM },
+	{ "cpus", required_argument, NULL, OPTION_CPUS },
+	{ "device", required_argument, NULL, OPTION_DEVICE },
+	{ "gdb", required_argument, NULL, OPTION_GDB },
+	{ "gdb-wait", no_argument, NULL, OPTION_GDB_WAIT },
+	{ "symbols", required_argument, NULL, OPTION_SYMBOLS },
+	{ 0 },
 };
 
 static void parse_option(struct options *options, int option)
@@ -166,17 +181,23 @@ static void parse_option(struct options *options, int option)
 	case OPTION_GDB_WAIT:
 		options->gdb_wait = true;
 		break;
+	case OPTION_SYMBOLS:
+		options->symbols = optarg;
+		break;
+	case 'o':
+		options->trace = optarg;
+		break;
 	default:
 		/* getopt_long() has told what is wrong. */
 		exit(STATUS_USAGE);
 	}
 }
 
-static void parse(struct options *options, int argc, char **argv)
+static void parse(struct options *options, bool trace, int argc, char **argv)
 {
 	int option;
 
-	while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1)
+	while ((option = getopt_long(argc, argv, trace ? "o:" : "", long_options, NULL)) != -1)
 		parse_option(options, option);
 	if (optind < argc)
 		usage("there is nothing to do with ", argv[optind]);
@@ -184,6 +205,10 @@ static void parse(struct options *options, int argc, char **argv)
 		usage("--kernel", " is missing");
 	if (options->gdb_wait && !options->gdb)
 		usage("--gdb-wait", " needs --gdb");
+	if (trace && !options->trace)
+		usage("-o", " is missing: the file for the trace");
+	if (!trace && options->symbols)
+		usage("--symbols", " is for pith trace");
 }
 
 static void create_board(struct vm *vm, struct serial *serial, const struct options *options)
@@ -210,6 +235,8 @@ static int run(const struct options *options)
 	static struct vm vm;
 	u64 entry;
 
+	if (options->trace)
+		trace_open(options->trace, options->symbols);
 	vm_create(&vm, options->device, options->memory_size);
 	check_cpus(&vm, options);
 	if (options->gdb)
@@ -217,6 +244,8 @@ static int run(const struct options *options)
 	entry = boot_load(&options->boot, &vm.memory, acpi_build(&vm.memory, options->nr_cpus));
 	create_board(&vm, &serial, options);
 	vcpu_create_all(&vm, options->nr_cpus, entry);
+	if (options->trace)
+		trace_start(&vm);
 	if (options->gdb_wait)
 		pause_from_start(&vm);
 
@@ -226,6 +255,7 @@ static int run(const struct options *options)
 	term_run(&vm, &serial);
 	gdb_stop();
 	vcpu_stop_all(&vm);
+	trace_stop();
 	term_restore();
 	serial_flush(&serial);
 	return vm.status;
@@ -239,6 +269,7 @@ int main(int argc, char **argv)
 		.memory_size = 256 * MIB,
 		.nr_cpus = 1,
 	};
+	bool trace;
 
 	if (argc == 2 && !strcmp(argv[1], "--help")) {
 		fputs(help, stdout);
@@ -248,9 +279,10 @@ int main(int argc, char **argv)
 		puts("pith " PITH_VERSION);
 		return STATUS_OK;
 	}
-	if (argc < 2 || strcmp(argv[1], "run"))
+	if (argc < 2 || (strcmp(argv[1], "run") && strcmp(argv[1], "trace")))
 		usage("the command is missing: ", "pith run --kernel FILE");
+	trace = !strcmp(argv[1], "trace");
 	argv[1] = argv[0];
-	parse(&options, argc - 1, argv + 1);
+	parse(&options, trace, argc - 1, argv + 1);
 	return run(&options);
 }

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What pith trace writes: the JSON line by line, the records of the page bit by bit, names of exits, and symbols from a
+ * System.map, from an ELF file (this program), and from what is neither.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../../userspace/trace/exits.h"
+#include "../../userspace/trace/symbols.h"
+#include "../../userspace/trace/writer.h"
+
+static const struct trace_info info = { .isa = PITH_ISA_VMX, .tsc_khz = 2000000, .start = 1000, .nr_vcpus = 2 };
+
+static const struct pith_exit_record example[] = {
+	{ .tsc = 3000, .ticks = 500, .rip = 0xffffffff81000012, .reason = 10, .rax = 7, .rcx = 1 },
+	{ .tsc = 9000,
+	  .ticks = 4000,
+	  .rip = 0xfff0,
+	  .info = { 0x3f80000, 5 },
+	  .reason = 30,
+	  .handled = PITH_HANDLED_USER,
+	  .user = 2000,
+	  .idle = 100 },
+	{ .tsc = 20000, .ticks = 3, .rip = ~0ull, .reason = ~0u, .rax = ~0u },
+};
+
+/* -- files ------------------------------------------------------------------------------------------------------- */
+
+static char path[] = "/tmp/trace_test.XXXXXX";
+
+static void write_file(const void *data, size_t size)
+{
+	FILE *file = fopen(path, "w");
+
+	if (!file || fwrite(data, 1, size, file) != size || fclose(file))
+		abort();
+}
+
+static char *written(const struct trace_writer *writer, unsigned int vcpu, size_t nr)
+{
+	size_t size;
+	char *text;
+	FILE *file = open_memstream(&text, &size);
+
+	writer->begin(file, &info);
+	writer->records(file, &info, vcpu, example, nr);
+	writer->lost(file, &info, 1, 42);
+	writer->end(file, &info);
+	fclose(file);
+	return text;
+}
+
+static bool has(const char *text, const char *part)
+{
+	if (strstr(text, part))
+		return true;
+	printf("# not there: %s\n", part);
+	return false;
+}
+
+/* -- symbols ----------------------------------------------------------------------------------------------------- */
+
+static bool is_symbol(u64 address, const char *name, u64 at)
+{
+	const char *found;
+	u64 offset = 0;
+
+	found = symbols_find(address, &offset);
+	if (name ? found && !strcmp(found, name) && offset == at : !found)
+		return true;
+	printf("# %#llx is %s+%#llx\n", (unsigned long long)address, found ?: "nothing", (unsigned long long)offset);
+	return false;
+}
+
+static bool reads_a_map(void)
+{
+	static const char map[] =
+		"ffffffff81000010 T second\nffffffff81000000 t first\nffffffff81000014 d variable\n"
+		"ffffffff81000020 T </script>\nffffffff82000000 W last.cold\n";
+
+	write_file(map, sizeof(map) - 1);
+	return symbols_load(path) && is_symbol(0xffffffff81000000, "first", 0) &&
+	       is_symbol(0xffffffff8100000f, "first", 15) && is_symbol(0xffffffff81000030, "second", 32) &&
+	       is_symbol(0xffffffff82000001, "last.cold", 1) && is_symbol(0x1000, NULL, 0) &&
+	       is_symbol(0xffffffff80ffffff, NULL, 0) && is_symbol(0xffffffff92000000, NULL, 0);
+}
+
+/* A program's addresses, where it was linked to. */
+static bool reads_elf(void)
+{
+	bool found = symbols_load("/proc/self/exe");
+
+	for (u64 address = 0; found && address < 16 << 20; address++) {
+		u64 offset = 1;
+		const char *name = symbols_find(address, &offset);
+
+		if (name && !offset && !strcmp(name, "main"))
+			return true;
+	}
+	return false;
+}
+
+/* Damaged in every byte of its header, and cut off anywhere, it has symbols or none: nothing else happens. */
+static bool survives_damage(void)
+{
+	static u8 file[32 << 20], copy[sizeof(file)];
+	FILE *self = fopen("/proc/self/exe", "r");
+	size_t size = fread(file, 1, sizeof(file), self);
+
+	fclose(self);
+	for (unsigned int i = 4; i < 64; i++) {
+		memcpy(copy, file, size);
+		copy[i] ^= 0x80;
+		write_file(copy, size);
+		symbols_load(path);
+	}
+	for (size_t cut = 0; cut < 80; cut += 7) {
+		write_file(file, cut);
+		symbols_load(path);
+	}
+	for (unsigned int i = 1; i < 16; i++) {
+		write_file(file, size * i / 16);
+		symbols_load(path);
+	}
+	return true;
+}
+
+/* What has other lines, too, is something else. */
+static bool refuses_others(void)
+{
+	static const char *const texts[] = { "rubbish\n", "ffffffff81000000 T first\nrubbish\n", "\n", "" };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(texts); i++) {
+		write_file(texts[i], strlen(texts[i]));
+		if (symbols_load(path))
+			return false;
+	}
+	return !symbols_load("/nonexistent");
+}
+
+/* -- writers ----------------------------------------------------------------------------------------------------- */
+
+static bool writes_json(void)
+{
+	char *text = written(&trace_json, 1, 3);
+	bool holds = has(text, "[\n{\"name\":\"process_name\"") &&
+		     has(text, "\"tid\":1,\"args\":{\"name\":\"vCPU 1\"}}") &&
+		     has(text,
+			 "{\"name\":\"CPUID\",\"ph\":\"X\",\"pid\":1,\"tid\":1,\"ts\":1.000,\"dur\":0.250,\"args\":{"
+			 "\"reason\":10,\"rip\":\"0xffffffff81000012\",\"info1\":\"0x0\",\"info2\":\"0x0\","
+			 "\"rax\":\"0x7\",\"rcx\":\"0x1\",\"symbol\":\"second+0x2\",\"handled\":\"fast\"}}") &&
+		     has(text, "\"name\":\"IO_INSTRUCTION\"") &&
+		     has(text, "\"runner\":1.000,\"idle\":0.050,\"handled\":\"runner\"}}") &&
+		     has(text, "\"name\":\"NOT_ENTERED\"") && has(text, "\"args\":{\"records\":42}}\n]\n");
+
+	free(text);
+	return holds;
+}
+
+static int digit(char c)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	const char *at = c ? strchr(digits, c) : NULL;
+
+	return at ? at - digits : -1;
+}
+
+static bool decodes(const char *text, const u8 *expected, size_t size)
+{
+	for (size_t i = 0; i < size; i += 3, text += 4) {
+		u32 three = digit(text[0]) << 18 | digit(text[1]) << 12 | digit(text[2]) << 6 | digit(text[3]);
+
+		if (expected[i] != three >> 16 || expected[i + 1] != (u8)(three >> 8) || expected[i + 2] != (u8)three)
+			return false;
+	}
+	return *text == '<';
+}
+
+static bool writes_page(void)
+{
+	static const char begin[] = "<script type=\"pith/records\" data-vcpu=\"1\">";
+	char *text = written(&trace_html, 1, 3);
+	bool holds = has(text, begin) && decodes(strstr(text, begin) + strlen(begin), (u8 *)example, sizeof(example)) &&
+		     has(text, "pith.begin({isa:1,khz:2000000,start:1000n,vcpus:2})") && has(text, "pith.lost(1,42)") &&
+		     has(text, "10:[\"CPUID\",\"cpuid\"],") && has(text, "4294967295:[\"NOT_ENTERED\"") &&
+		     has(text, "\"ffffffff81000012\":\"second+0x2\"") && !strstr(text, "\"fff0\"");
+
+	free(text);
+	return holds;
+}
+
+/* More addresses than are kept do no harm. */
+static bool many_addresses(void)
+{
+	FILE *file = fopen("/dev/null", "w");
+
+	trace_html.begin(file, &info);
+	for (u64 i = 0; i < 100000; i++) {
+		struct pith_exit_record record = { .rip = i << 20 };
+
+		trace_html.records(file, &info, 0, &record, 1);
+	}
+	trace_html.end(file, &info);
+	fclose(file);
+	return true;
+}
+
+static bool names(void)
+{
+	return !strcmp(exit_name(PITH_ISA_SVM, 0x7b), "IOIO") && !strcmp(exit_name(PITH_ISA_SVM, 0x400), "NPF") &&
+	       !strcmp(exit_name(PITH_ISA_VMX, 48), "EPT_VIOLATION") && !strcmp(exit_name(PITH_ISA_VMX, 12345), "?") &&
+	       !strcmp(exit_name(PITH_ISA_SVM, ~0u), "NOT_ENTERED");
+}
+
+static const struct {
+	const char *name;
+	bool (*holds)(void);
+} tests[] = {
+	{ "symbols of a System.map", reads_a_map },
+	{ "JSON, with symbols", writes_json },
+	{ "the page, with symbols", writes_page },
+	{ "more guest addresses than are named", many_addresses },
+	{ "names of exits", names },
+	{ "symbols of an ELF file", reads_elf },
+	{ "damaged ELF files", survives_damage },
+	{ "what has no symbols", refuses_others },
+};
+
+int main(void)
+{
+	unsigned int nr_failed = 0;
+
+	close(mkstemp(path));
+	printf("TAP version 13\n1..%zu\n", ARRAY_SIZE(tests));
+	for (unsigned int i = 0; i < ARRAY_SIZE(tests); i++) {
+		bool holds = tests[i].holds();
+
+		nr_failed += !holds;
+		printf("%sok %u %s\n", holds ? "" : "not ", i + 1, tests[i].name);
+	}
+	unlink(path);
+	return nr_failed != 0;
+}
