@@ -116,6 +116,8 @@ struct backend {
 
 	/** @checks: the rules that a control structure has to obey */
 	const struct checks *checks;
+	/** @read_values: of fields of the control structure. In a slice or outside. */
+	void (*read_values)(struct vcpu *vcpu, const struct check_field *fields, unsigned int nr, u64 *values);
 	/** @read_fields: takes a snapshot of the control structure for @checks. In a slice or outside. */
 	void (*read_fields)(struct vcpu *vcpu, struct check_view *view);
 	/** @write_field: gives one of its fields a value, or, with @undo, the value that it had. Outside of a slice. */

@@ -138,6 +138,15 @@ static void put_parts(struct text *text, const struct check_part *part, u64 valu
 	}
 }
 
+void check_describe(const struct check_part *parts, u64 value, char *buffer, size_t size)
+{
+	struct text text = { .at = buffer, .end = buffer + size };
+
+	*buffer = '\0';
+	if (parts)
+		put_parts(&text, parts, value);
+}
+
 static void put_rule(void *context, const struct check_section *section, const struct check_rule *rule,
 		     unsigned int index)
 {

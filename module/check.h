@@ -69,6 +69,9 @@ struct checks {
 	const char *manual;
 	const struct check_field *fields;
 	unsigned int nr_fields;
+	/** @others: fields that no rule is about, for those who want to see all */
+	const struct check_field *others;
+	unsigned int nr_others;
 	const struct check_section *sections;
 	unsigned int nr_sections;
 	/** @find_facts: works out view->facts and view->usable from the fields */
@@ -83,6 +86,9 @@ unsigned int check_run(const struct checks *checks, struct check_view *view, che
 
 /** check_explain - a line for each broken rule, as many as there is room for. Return: how many are broken. */
 unsigned int check_explain(const struct checks *checks, struct check_view *view, char *text, size_t size);
+
+/** check_describe - a value in words: "PE, MP, ET"; "" if there is nothing to say */
+void check_describe(const struct check_part *parts, u64 value, char *text, size_t size);
 
 /** check_find_field - the field of a number, or -1 */
 int check_find_field(const struct checks *checks, u64 number);

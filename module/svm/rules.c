@@ -36,8 +36,29 @@ static const struct check_part attribute_parts[] = {
 	{ "L", 9, 1 },	  { "D", 10, 1 }, { "G", 11, 1 },  { NULL },
 };
 
+/* By their vectors. */
+static const struct check_part exception_parts[] = {
+	{ "#DE", 0, 1 },  { "#DB", 1, 1 },  { "#BP", 3, 1 },  { "#OF", 4, 1 },	{ "#BR", 5, 1 },  { "#UD", 6, 1 },
+	{ "#NM", 7, 1 },  { "#DF", 8, 1 },  { "#TS", 10, 1 }, { "#NP", 11, 1 }, { "#SS", 12, 1 }, { "#GP", 13, 1 },
+	{ "#PF", 14, 1 }, { "#MF", 16, 1 }, { "#AC", 17, 1 }, { "#MC", 18, 1 }, { "#XM", 19, 1 }, { NULL },
+};
+
+static const struct check_part intercept_parts[] = {
+	{ "INTR", 0, 1 },    { "NMI", 1, 1 },	    { "SMI", 2, 1 },	{ "INIT", 3, 1 },
+	{ "VINTR", 4, 1 },   { "RDPMC", 15, 1 },    { "CPUID", 18, 1 }, { "RSM", 19, 1 },
+	{ "IRET", 20, 1 },   { "INVD", 22, 1 },	    { "PAUSE", 23, 1 }, { "HLT", 24, 1 },
+	{ "INVLPG", 25, 1 }, { "INVLPGA", 26, 1 },  { "IOIO", 27, 1 },	{ "MSR", 28, 1 },
+	{ "TASK", 29, 1 },   { "SHUTDOWN", 31, 1 }, { NULL },
+};
+
+static const struct check_part virtual_parts[] = {
+	{ "TPR", 0, 8 },	 { "IRQ", 8, 1 },      { "GIF", 9, 1 },		 { "PRIO", 16, 4 },
+	{ "ignore TPR", 20, 1 }, { "masking", 24, 1 }, { "virtual GIF", 25, 1 }, { NULL },
+};
+
 #define FIELD(name, offset, size, member, parts) { #name, offset, size, parts },
 static const struct check_field fields[] = { SVM_RULE_FIELDS(FIELD) };
+static const struct check_field others[] = { SVM_OTHER_FIELDS(FIELD) };
 #undef FIELD
 
 /* -- facts ------------------------------------------------------------------------------------------------------- */
@@ -133,6 +154,8 @@ const struct checks svm_checks = {
 	.manual = "APM volume 2",
 	.fields = fields,
 	.nr_fields = ARRAY_SIZE(fields),
+	.others = others,
+	.nr_others = ARRAY_SIZE(others),
 	.sections = sections,
 	.nr_sections = ARRAY_SIZE(sections),
 	.find_facts = find_facts,

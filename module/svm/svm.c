@@ -219,6 +219,7 @@ const struct backend svm_backend = {
 	.set_windows = svm_set_windows,
 	.flush_tlb = svm_flush_tlb,
 	.checks = &svm_checks,
+	.read_values = svm_read_values,
 	.read_fields = svm_read_fields,
 	.write_field = svm_write_field,
 };

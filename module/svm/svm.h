@@ -111,6 +111,7 @@ enum next svm_handle_exit(struct vcpu *vcpu);
 void svm_exit_info(struct vcpu *vcpu, struct pith_exit_record *record);
 
 /* check.c */
+void svm_read_values(struct vcpu *vcpu, const struct check_field *fields, unsigned int nr, u64 *values);
 void svm_read_fields(struct vcpu *vcpu, struct check_view *view);
 void svm_write_field(struct vcpu *vcpu, unsigned int index, u64 value, bool undo);
 

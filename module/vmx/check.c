@@ -11,6 +11,7 @@
 
 #define SAME(name, encoding, parts) static_assert((name) == (encoding));
 VMX_RULE_FIELDS(SAME)
+VMX_OTHER_FIELDS(SAME)
 #undef SAME
 
 static const u32 capability_msrs[] = {
@@ -70,20 +71,25 @@ static u64 cpu_facts(void)
 	return facts;
 }
 
-void vmx_read_fields(struct vcpu *vcpu, struct check_view *view)
+void vmx_read_values(struct vcpu *vcpu, const struct check_field *fields, unsigned int nr, u64 *values)
 {
 	unsigned int i;
 
+	vmcs_get(to_vmx(vcpu));
+	for (i = 0; i < nr; i++)
+		values[i] = vmcs_read_if_there(fields[i].number);
+	vmcs_put();
+}
+
+void vmx_read_fields(struct vcpu *vcpu, struct check_view *view)
+{
 	read_ranges(view);
 	view->facts = cpu_facts();
 	view->physical_bits = boot_cpu_data.x86_phys_bits;
 	view->linear_bits = boot_cpu_has(X86_FEATURE_LA57) ? 57 : 48;
 	if (vcpu->tpr_shadow)
 		view->virtual_tpr = *((const u8 *)irq_apic_page(vcpu) + APIC_TASKPRI) >> 4;
-	vmcs_get(to_vmx(vcpu));
-	for (i = 0; i < vmx_checks.nr_fields; i++)
-		view->value[i] = vmcs_read_if_there(vmx_checks.fields[i].number);
-	vmcs_put();
+	vmx_read_values(vcpu, vmx_checks.fields, vmx_checks.nr_fields, view->value);
 }
 
 /*

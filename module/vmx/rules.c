@@ -167,9 +167,23 @@ static const struct check_part shadow_parts[] = {
 	{ "STI", 0, 1 }, { "MOV SS", 1, 1 }, { "SMI", 2, 1 }, { "NMI", 3, 1 }, { NULL },
 };
 
+/* By their vectors. */
+static const struct check_part exception_parts[] = {
+	{ "#DE", 0, 1 },  { "#DB", 1, 1 },  { "#BP", 3, 1 },  { "#OF", 4, 1 },	{ "#BR", 5, 1 },  { "#UD", 6, 1 },
+	{ "#NM", 7, 1 },  { "#DF", 8, 1 },  { "#TS", 10, 1 }, { "#NP", 11, 1 }, { "#SS", 12, 1 }, { "#GP", 13, 1 },
+	{ "#PF", 14, 1 }, { "#MF", 16, 1 }, { "#AC", 17, 1 }, { "#MC", 18, 1 }, { "#XM", 19, 1 }, { NULL },
+};
+
+static const struct check_part reason_parts[] = {
+	{ "basic reason", 0, 16 },
+	{ "entry failed", 31, 1 },
+	{ NULL },
+};
+
 /* The encoding tells the width. */
 #define FIELD(name, encoding, parts) { #name, encoding, VMX_FIELD_SIZE(encoding), parts },
 static const struct check_field fields[] = { VMX_RULE_FIELDS(FIELD) };
+static const struct check_field others[] = { VMX_OTHER_FIELDS(FIELD) };
 #undef FIELD
 
 /* -- facts ------------------------------------------------------------------------------------------------------- */
@@ -783,6 +797,8 @@ const struct checks vmx_checks = {
 	.manual = "SDM volume 3",
 	.fields = fields,
 	.nr_fields = ARRAY_SIZE(fields),
+	.others = others,
+	.nr_others = ARRAY_SIZE(others),
 	.sections = sections,
 	.nr_sections = ARRAY_SIZE(sections),
 	.find_facts = find_facts,

@@ -100,6 +100,42 @@
 	FIELD(GUEST_PDPTR2, 0x280e, NULL)                         \
 	FIELD(GUEST_PDPTR3, 0x2810, NULL)
 
+/* What no rule is about. */
+#define VMX_OTHER_FIELDS(FIELD)                                  \
+	FIELD(GUEST_INTR_STATUS, 0x0810, NULL)                   \
+	FIELD(GUEST_PML_INDEX, 0x0812, NULL)                     \
+	FIELD(TSC_OFFSET, 0x2010, NULL)                          \
+	FIELD(EOI_EXIT_BITMAP0, 0x201c, NULL)                    \
+	FIELD(EOI_EXIT_BITMAP1, 0x201e, NULL)                    \
+	FIELD(EOI_EXIT_BITMAP2, 0x2020, NULL)                    \
+	FIELD(EOI_EXIT_BITMAP3, 0x2022, NULL)                    \
+	FIELD(XSS_EXIT_BITMAP, 0x202c, NULL)                     \
+	FIELD(GUEST_PHYSICAL_ADDRESS, 0x2400, NULL)              \
+	FIELD(EXCEPTION_BITMAP, 0x4004, exception_parts)         \
+	FIELD(PAGE_FAULT_ERROR_CODE_MASK, 0x4006, NULL)          \
+	FIELD(PAGE_FAULT_ERROR_CODE_MATCH, 0x4008, NULL)         \
+	FIELD(PLE_GAP, 0x4020, NULL)                             \
+	FIELD(PLE_WINDOW, 0x4022, NULL)                          \
+	FIELD(VM_INSTRUCTION_ERROR, 0x4400, NULL)                \
+	FIELD(VM_EXIT_REASON, 0x4402, reason_parts)              \
+	FIELD(VM_EXIT_INTR_INFO, 0x4404, injection_parts)        \
+	FIELD(VM_EXIT_INTR_ERROR_CODE, 0x4406, NULL)             \
+	FIELD(IDT_VECTORING_INFO_FIELD, 0x4408, injection_parts) \
+	FIELD(IDT_VECTORING_ERROR_CODE, 0x440a, NULL)            \
+	FIELD(VM_EXIT_INSTRUCTION_LEN, 0x440c, NULL)             \
+	FIELD(VMX_INSTRUCTION_INFO, 0x440e, NULL)                \
+	FIELD(GUEST_SYSENTER_CS, 0x482a, NULL)                   \
+	FIELD(VMX_PREEMPTION_TIMER_VALUE, 0x482e, NULL)          \
+	FIELD(HOST_IA32_SYSENTER_CS, 0x4c00, NULL)               \
+	FIELD(CR0_GUEST_HOST_MASK, 0x6000, check_cr0)            \
+	FIELD(CR4_GUEST_HOST_MASK, 0x6002, check_cr4)            \
+	FIELD(CR0_READ_SHADOW, 0x6004, check_cr0)                \
+	FIELD(CR4_READ_SHADOW, 0x6006, check_cr4)                \
+	FIELD(EXIT_QUALIFICATION, 0x6400, NULL)                  \
+	FIELD(GUEST_LINEAR_ADDRESS, 0x640a, NULL)                \
+	FIELD(GUEST_RSP, 0x681c, NULL)                           \
+	FIELD(HOST_RSP, 0x6c14, NULL)
+
 /* In bytes: the encoding tells the width. */
 #define VMX_FIELD_SIZE(encoding) (((encoding) >> 13 & 3) == 0 ? 2 : ((encoding) >> 13 & 3) == 2 ? 4 : 8)
 

@@ -121,6 +121,7 @@ const struct backend vmx_backend = {
 	.notify = vmx_notify,
 	.flush_tlb = vmx_flush_tlb,
 	.checks = &vmx_checks,
+	.read_values = vmx_read_values,
 	.read_fields = vmx_read_fields,
 	.write_field = vmx_write_field,
 };

@@ -179,6 +179,7 @@ void vmx_timer_setup(void);
 void vmx_write_timer(struct vmx_vcpu *vmx, u64 deadline);
 
 /* check.c */
+void vmx_read_values(struct vcpu *vcpu, const struct check_field *fields, unsigned int nr, u64 *values);
 void vmx_read_fields(struct vcpu *vcpu, struct check_view *view);
 void vmx_write_field(struct vcpu *vcpu, unsigned int index, u64 value, bool undo);
 
