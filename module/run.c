@@ -16,6 +16,7 @@
 #include "cpu/paravirt.h"
 #include "cpu/state.h"
 #include "cpu/tsc.h"
+#include "inspect.h"
 #include "irq/irqchip.h"
 #include "main.h"
 #include "vcpu.h"
@@ -236,7 +237,7 @@ static enum next answer_event_with_vapic(struct vcpu *vcpu)
 }
 
 /* Requests whose answer may sleep: outside of the slice, before the next one. */
-#define REQS_SLOW (BIT(REQ_INIT_SIPI) | BIT(REQ_CLOCK) | BIT(REQ_APIC_MAP) | BIT(REQ_INTERCEPTS))
+#define REQS_SLOW (BIT(REQ_INIT_SIPI) | BIT(REQ_CLOCK) | BIT(REQ_APIC_MAP) | BIT(REQ_INTERCEPTS) | BIT(REQ_INSPECT))
 
 /*
  * Answers what is wanted of this vCPU. Interrupts are off and mode is IN_GUEST, so a request that comes later sends an
@@ -392,7 +393,11 @@ static enum next vcpu_halt(struct vcpu *vcpu)
 	irq_timer_sleep(vcpu);
 	began = ktime_get_ns();
 	halt_poll(vcpu, vcpu_wakes);
-	rcuwait_wait_event(&vcpu->wait, (wakes = vcpu_wakes(vcpu)) || signal_pending(current), TASK_INTERRUPTIBLE);
+	/* An inspection ends the sleep, but not the halt. */
+	rcuwait_wait_event(&vcpu->wait,
+			   (wakes = vcpu_wakes(vcpu)) || test_bit(REQ_INSPECT, &vcpu->requests) ||
+				   signal_pending(current),
+			   TASK_INTERRUPTIBLE);
 	halted = ktime_get_ns() - began;
 	vcpu->stat.halt_ns += halted;
 	halt_poll_learn(vcpu, halted);
@@ -441,6 +446,7 @@ static void answer_slow_requests(struct vcpu *vcpu)
 		irq_map_destinations(vcpu->vm);
 	if (vcpu_take_request(vcpu, REQ_INTERCEPTS))
 		backend.set_intercepts(vcpu);
+	inspect_answer(vcpu);
 }
 
 /* Between slices: what may sleep. */

@@ -23,6 +23,7 @@
 
 struct vm;
 struct vcpu;
+struct inspection;
 struct lapic;
 struct exit_log;
 
@@ -71,6 +72,7 @@ enum vcpu_request {
 	REQ_TPR_ACCESS,	     /* the guest has accessed its TPR: the client is to hear of it */
 	REQ_VAPIC,	     /* at each entry: the guest has a word with its TPR in memory: see irq/vapic.c */
 	REQ_INTERCEPTS,	     /* what the guest may do without an exit changed */
+	REQ_INSPECT,	     /* somebody wants to see its state: see inspect.c */
 };
 
 /* Bits of vcpu->pending_init_sipi. */
@@ -250,6 +252,7 @@ struct vcpu {
 
 	struct entry_failure *failure; /* of the last entry that failed; NULL: none has */
 	struct exit_log *exit_log;
+	struct inspection *inspection; /* asked for; who takes it carries it out. NULL: none is */
 
 	struct mutex mutex;  /* held by whoever works on the vCPU: KVM_RUN, state ioctls */
 	struct rcuwait wait; /* where a halted vCPU sleeps */

@@ -16,6 +16,7 @@
 #include "cpu/tsc.h"
 #include "exit_log.h"
 #include "extension.h"
+#include "inspect.h"
 #include "ioctl.h"
 #include "irq/irqchip.h"
 #include "pith.h"
@@ -337,16 +338,29 @@ static long vm_ioctl_set_exit_log(void *object, void *arg)
 	return exit_log_set(object, (unsigned long)arg);
 }
 
+static long vm_ioctl_inspect(void *object, void *arg)
+{
+	return inspect_open(object);
+}
+
 #define ROW(number, handler, argument, meaning) { number, argument, vm_ioctl_##handler },
 static const struct ioctl_row vm_ioctls[] = { PITH_VM_IOCTLS(ROW) };
 #undef ROW
+
+/* What is left to other processes, and of a VM that is no more: to see what is inside. */
+static long vm_ioctl_of_others(struct file *file, unsigned int cmd)
+{
+	if (cmd != PITH_INSPECT)
+		return -EIO;
+	return inspect_allowed(file->f_cred) ? inspect_open(file->private_data) : -EPERM;
+}
 
 static long vm_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct vm *vm = file->private_data;
 
 	if (vm->mm != current->mm || READ_ONCE(vm->bugged))
-		return -EIO;
+		return vm_ioctl_of_others(file, cmd);
 	return ioctl_dispatch(vm_ioctls, ARRAY_SIZE(vm_ioctls), vm, cmd, arg, -ENOTTY);
 }
 
@@ -411,6 +425,7 @@ static struct vm *vm_alloc(void)
 	}
 	refcount_set(&vm->users, 1);
 	mutex_init(&vm->lock);
+	mutex_init(&vm->inspecting);
 	vm->mm = current->mm;
 	vm->pid = task_pid_nr(current);
 	mmgrab(vm->mm);

@@ -66,6 +66,7 @@ struct vm {
 		u32 last;	   /* that there was */
 		u32 nr;		   /* of records in each ring; 0: there are none */
 	} exit_log;		   /* see exit_log.c; vm->lock */
+	struct mutex inspecting;   /* one inspection at a time: see inspect.c */
 	unsigned int last_boosted; /* index of the vCPU that a spinning one yielded to last */
 };
 

@@ -96,9 +96,89 @@ struct pith_exit_record {
 	__u64 user, idle;
 };
 
+/*
+ * What there is to see inside of a VM, by its inspection file. PITH_INSPECT on the VM's file gives it; to other processes,
+ * too, if they have the VM's file (pidfd_getfd) and its maker's user ID or CAP_SYS_PTRACE. It holds on to the VM, but not
+ * to the client's memory.
+ */
+#define PITH_INSPECT_BUGGED 1 /* the VM has ended: an invariant broke */
+struct pith_inspect_vm {
+	__u32 nr_vcpus, flags;
+	char vendor[16]; /* "Intel VMX", "AMD SVM" */
+	__u64 faults;	 /* second-stage faults so far, */
+	__u64 unmapped;	 /* entries that were removed, */
+	__u64 tables;	 /* and tables that there are */
+};
+
+#define PITH_INSPECT_IN_RUN 1 /* a thread is in KVM_RUN */
+#define PITH_INSPECT_LAPIC 2  /* there is a local APIC */
+#define PITH_INSPECT_MSRS 16
+#define PITH_INSPECT_FIELDS 320
+/**
+ * struct pith_inspect_vcpu - the state of a vCPU, as of one moment
+ * @index: which, from 0 on: written by the caller
+ * @id: its APIC id
+ * @flags: PITH_INSPECT_*
+ * @fields: of the VMCS (number: the encoding) or the VMCB (the offset), as they are in it: what the module will write to
+ *	it at the next entry is not there yet. None are told without CAP_SYS_ADMIN.
+ */
+struct pith_inspect_vcpu {
+	__u32 index, id;
+	__u32 mp_state, flags;
+	__u64 exits;
+	__u64 xcr0;
+	struct kvm_regs regs;
+	struct kvm_sregs2 sregs;
+	struct kvm_debugregs debugregs;
+	struct kvm_vcpu_events events;
+	struct kvm_lapic_state lapic;
+	__u32 nr_msrs, nr_fields;
+	struct kvm_msr_entry msrs[PITH_INSPECT_MSRS];
+	struct {
+		__u32 number, size;
+		__u64 value;
+	} fields[PITH_INSPECT_FIELDS];
+};
+
+/**
+ * struct pith_inspect_slot - the first slot that ends behind @gpa
+ * @gpa: written by the caller; then where the slot begins. ENOENT: there is none.
+ * @flags: KVM_MEM_*
+ */
+struct pith_inspect_slot {
+	__u64 gpa, size;
+	__u64 userspace_addr;
+	__u32 slot, flags;
+};
+
+#define PITH_PAGE_READ 1
+#define PITH_PAGE_WRITE 2
+#define PITH_PAGE_EXEC 4
+#define PITH_PAGE_ACCESSED 8
+#define PITH_PAGE_DIRTY 16
+#define PITH_PAGE_AD_VALID 32 /* the CPU keeps these two */
+/**
+ * struct pith_inspect_page - what the second-stage tables have for a guest-physical address
+ * @gpa: written by the caller
+ * @size: of the page in bytes; 0: nothing is mapped there
+ * @level: at which the walk ended: 1 is the lowest
+ * @flags: PITH_PAGE_*
+ * @entry, @host: the entry and the host-physical address; 0 without CAP_SYS_ADMIN
+ */
+struct pith_inspect_page {
+	__u64 gpa, size;
+	__u32 level, flags;
+	__u64 entry, host;
+};
+
 #define PITH_GET_ENTRY_FAILURE _IOR(PITHIO, 0, struct pith_entry_failure)
 #define PITH_BREAK_ENTRY _IOW(PITHIO, 1, struct pith_break_entry)
 #define PITH_SET_EXIT_LOG _IO(PITHIO, 2)
+#define PITH_INSPECT _IO(PITHIO, 16)
+#define PITH_INSPECT_VM _IOR(PITHIO, 17, struct pith_inspect_vm)
+#define PITH_INSPECT_VCPU _IOWR(PITHIO, 18, struct pith_inspect_vcpu)
+#define PITH_INSPECT_SLOT _IOWR(PITHIO, 19, struct pith_inspect_slot)
+#define PITH_INSPECT_PAGE _IOWR(PITHIO, 20, struct pith_inspect_page)
 
 #define PITH_DEVICE_IOCTLS(ROW)                                                                             \
 	ROW(KVM_GET_API_VERSION, api_version, RAW, "the version of the ABI: 12")                            \
@@ -147,7 +227,8 @@ struct pith_exit_record {
 	ROW(KVM_REGISTER_COALESCED_MMIO, register_coalesced, STRUCT,                                            \
 	    "a zone whose writes go into the ring of coalesced writes")                                         \
 	ROW(KVM_UNREGISTER_COALESCED_MMIO, unregister_coalesced, STRUCT, "the reverse")                         \
-	ROW(PITH_SET_EXIT_LOG, set_exit_log, RAW, "logs exits, so many in each vCPU's ring; 0: no longer")
+	ROW(PITH_SET_EXIT_LOG, set_exit_log, RAW, "logs exits, so many in each vCPU's ring; 0: no longer")      \
+	ROW(PITH_INSPECT, inspect, RAW, "what there is to see inside of the VM: a file")
 
 #define PITH_VCPU_IOCTLS(ROW)                                                                         \
 	ROW(KVM_RUN, run, RAW, "runs the guest until it needs the client")                            \
@@ -197,5 +278,12 @@ struct pith_exit_record {
 	    "which rules of the manual the last entry broke that the CPU refused")                    \
 	ROW(PITH_BREAK_ENTRY, break_entry, STRUCT,                                                    \
 	    "fields of the VMCS or VMCB for the next entry, which break a rule (root, with unsafe=1)")
+
+#define PITH_INSPECT_IOCTLS(ROW)                                                                      \
+	ROW(PITH_INSPECT_VM, get_vm, STRUCT, "the VM: how many vCPUs, statistics of its memory")      \
+	ROW(PITH_INSPECT_VCPU, get_vcpu, STRUCT, "the state of a vCPU, stopped for a moment")         \
+	ROW(PITH_INSPECT_SLOT, get_slot, STRUCT, "the memory slots, one by one")                      \
+	ROW(PITH_INSPECT_PAGE, get_page, STRUCT, "the second-stage mapping of a guest-physical page") \
+	ROW(KVM_GET_IRQCHIP, get_irqchip, STRUCT, "the state of a PIC or the I/O APIC")
 
 #endif

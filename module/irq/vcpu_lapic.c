@@ -213,7 +213,8 @@ u8 irq_tpr_threshold(const struct vcpu *vcpu)
 
 u64 irq_get_cr8(struct vcpu *vcpu)
 {
-	if (unlikely(test_bit(REQ_VAPIC, &vcpu->requests)))
+	/* Not for an inspector: the word is in the client's memory. */
+	if (unlikely(test_bit(REQ_VAPIC, &vcpu->requests)) && vcpu->vm->mm == current->mm)
 		irq_vapic_read(vcpu);
 	return vcpu->lapic ? lapic_cr8(vcpu->lapic) : vcpu->cr8;
 }

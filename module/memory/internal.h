@@ -88,6 +88,9 @@ u64 *table_alloc(void);
  */
 int tables_map(struct memory *m, const struct mapping *map, u64 **spare);
 
+/* The leaf that maps a page, and its level; or 0, and the level at which there is none. Stale as soon as it is told. */
+u64 tables_find(struct memory *m, u64 gfn, unsigned int *level);
+
 /* The first page from @gfn on whose GiB has tables of its own. */
 #define NO_TABLES U64_MAX
 u64 tables_next(struct memory *m, u64 gfn);

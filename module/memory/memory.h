@@ -19,6 +19,8 @@
 struct vm;
 struct vcpu;
 struct slot;
+struct pith_inspect_page;
+struct pith_inspect_slot;
 
 /* As many as KVM has for users; their numbers are below. */
 #define MEMORY_MAX_SLOTS 32764
@@ -201,6 +203,12 @@ static __always_inline unsigned long memory_sequence(const struct memory *m)
 {
 	return READ_ONCE(m->invalidate_seq);
 }
+
+/** memory_inspect_slot - PITH_INSPECT_SLOT: 0 or -ENOENT. May sleep. */
+int memory_inspect_slot(struct vm *vm, struct pith_inspect_slot *slot);
+
+/** memory_inspect_page - PITH_INSPECT_PAGE; @see_host: the caller may see host-physical addresses */
+void memory_inspect_page(struct vm *vm, struct pith_inspect_page *page, bool see_host);
 
 /** guest_host_address - the client's address of readable guest memory, or 0 */
 unsigned long guest_host_address(struct vm *vm, u64 gpa);

@@ -130,6 +130,17 @@ static struct place find(const struct memory *m, u64 gfn)
 	}
 }
 
+u64 tables_find(struct memory *m, u64 gfn, unsigned int *level)
+{
+	struct place place;
+
+	read_lock(&m->lock);
+	place = find(m, gfn);
+	read_unlock(&m->lock);
+	*level = place.level;
+	return place.value;
+}
+
 u64 tables_next(struct memory *m, u64 gfn)
 {
 	u64 end = level_pages(m->format->levels + 1);
