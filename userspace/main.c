@@ -11,6 +11,7 @@
 #include "acpi.h"
 #include "boot.h"
 #include "gdb/stub.h"
+#include "inspect/inspect.h"
 #include "pause.h"
 #include "pci.h"
 #include "power.h"
@@ -49,6 +50,7 @@ struct options {
 static const char help[] =
 	"usage: pith run --kernel FILE [OPTION]...\n"
 	"       pith trace -o FILE --kernel FILE [OPTION]...\n"
+	"       pith inspect [PID] [OPTION]...\n"
 	"       pith --help | --version\n"
 	"\n"
 	"Run a Linux guest in a virtual machine, with its serial console on this terminal.\n"
@@ -279,6 +281,8 @@ int main(int argc, char **argv)
 		puts("pith " PITH_VERSION);
 		return STATUS_OK;
 	}
+	if (argc >= 2 && !strcmp(argv[1], "inspect"))
+		return inspect_main(argc - 1, argv + 1);
 	if (argc < 2 || (strcmp(argv[1], "run") && strcmp(argv[1], "trace")))
 		usage("the command is missing: ", "pith run --kernel FILE");
 	trace = !strcmp(argv[1], "trace");

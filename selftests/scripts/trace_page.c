@@ -3,9 +3,9 @@
  * trace_page NR [SYMBOLS]: writes the page of a trace that nobody recorded, of two vCPUs and NR exits, to standard output.
  * A tick is a nanosecond. Of each vCPU, exit n begins at 10000 n, and takes 1000 ticks if it is handled fast, 5000 else.
  */
+#include <stdarg.h>
 #include <stdlib.h>
 
-#include "../../userspace/trace/symbols.h"
 #include "../../userspace/trace/writer.h"
 
 #define START 0x123456789abull
@@ -40,14 +40,28 @@ static struct pith_exit_record exits(u64 n)
 	return r;
 }
 
+/* The runner's own tells more. */
+void die(const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vfprintf(stderr, format, arguments);
+	va_end(arguments);
+	exit(1);
+}
+
 int main(int argc, char **argv)
 {
 	struct trace_info info = { .isa = PITH_ISA_VMX, .tsc_khz = 1000000, .start = START, .nr_vcpus = 2 };
 	u64 nr = argc > 1 ? strtoull(argv[1], NULL, 0) / 2 : 0;
 	struct pith_exit_record batch[BATCH];
+	struct symbols symbols;
 
-	if (argc > 2 && !symbols_load(argv[2]))
-		return 1;
+	if (argc > 2) {
+		symbols_load(&symbols, argv[2]);
+		info.symbols = &symbols;
+	}
 	trace_html.begin(stdout, &info);
 	for (u64 n = 0; n < nr; n += BATCH) {
 		u64 some = min(nr - n, BATCH);

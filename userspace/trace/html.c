@@ -7,7 +7,6 @@
 #include <stdlib.h>
 
 #include "exits.h"
-#include "symbols.h"
 #include "writer.h"
 
 asm(".pushsection .rodata\n.globl trace_page, trace_page_end\ntrace_page: .incbin \"" TRACE_PAGE
@@ -95,7 +94,7 @@ static void end(FILE *file, const struct trace_info *info)
 		fprintf(file, "%u:[\"%s\",\"%s\"],", names[i].reason, names[i].name, names[i].kind);
 	fputs("},{", file);
 	for (size_t i = 0; i < NR_ADDRESSES; i++) {
-		symbol = addresses[i] ? symbols_find(addresses[i], &offset) : NULL;
+		symbol = addresses[i] ? symbols_name(info->symbols, addresses[i], &offset) : NULL;
 		if (symbol)
 			fprintf(file, "\"%" PRIx64 "\":\"%s+0x%" PRIx64 "\",\n", addresses[i], symbol, offset);
 	}

@@ -6,7 +6,6 @@
 #include <inttypes.h>
 
 #include "exits.h"
-#include "symbols.h"
 #include "writer.h"
 
 static const char *const handlers[] = { "fast", "module", "runner" };
@@ -36,7 +35,7 @@ static void record(FILE *file, const struct trace_info *info, unsigned int vcpu,
 	fprintf(file, "\"reason\":%u,\"rip\":\"0x%" PRIx64 "\",\"info1\":\"0x%" PRIx64 "\",\"info2\":\"0x%" PRIx64 "\"",
 		r->reason, (u64)r->rip, (u64)r->info[0], (u64)r->info[1]);
 	fprintf(file, ",\"rax\":\"0x%x\",\"rcx\":\"0x%x\"", r->rax, r->rcx);
-	symbol = symbols_find(r->rip, &offset);
+	symbol = symbols_name(info->symbols, r->rip, &offset);
 	if (symbol)
 		fprintf(file, ",\"symbol\":\"%s+0x%" PRIx64 "\"", symbol, offset);
 	if (r->handled != PITH_HANDLED_FAST)

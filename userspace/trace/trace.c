@@ -18,7 +18,6 @@
 
 #include "../vcpu.h"
 #include "../vm.h"
-#include "symbols.h"
 #include "writer.h"
 
 #define NR_RECORDS PITH_EXIT_LOG_MAX
@@ -37,6 +36,7 @@ static struct {
 	FILE *file;
 	const struct trace_writer *writer;
 	struct trace_info info;
+	struct symbols symbols;
 	struct log *logs;
 	u64 nr, nr_lost;
 	pthread_t thread;
@@ -57,8 +57,10 @@ static bool ends_with(const char *text, const char *end)
  */
 void trace_open(const char *path, const char *symbols)
 {
-	if (symbols && !symbols_load(symbols))
-		die("there are no symbols in %s: it takes a System.map or a vmlinux", symbols);
+	if (symbols) {
+		symbols_load(&trace.symbols, symbols);
+		trace.info.symbols = &trace.symbols;
+	}
 	trace.writer = ends_with(path, ".json") ? &trace_json : &trace_html;
 	trace.file = fopen(path, "we");
 	if (!trace.file)
@@ -153,12 +155,10 @@ void trace_start(struct vm *vm)
 		die("out of memory");
 	for (unsigned int i = 0; i < vm->nr_vcpus; i++)
 		trace.logs[i] = map_log(&vm->vcpus[i]);
-	trace.info = (struct trace_info){
-		.isa = trace.logs[0].ring->isa,
-		.tsc_khz = trace.logs[0].ring->tsc_khz,
-		.start = __builtin_ia32_rdtsc(),
-		.nr_vcpus = vm->nr_vcpus,
-	};
+	trace.info.isa = trace.logs[0].ring->isa;
+	trace.info.tsc_khz = trace.logs[0].ring->tsc_khz;
+	trace.info.start = __builtin_ia32_rdtsc();
+	trace.info.nr_vcpus = vm->nr_vcpus;
 	trace.writer->begin(trace.file, &trace.info);
 	if (pthread_create(&trace.thread, NULL, record, NULL))
 		die("cannot start the thread that records the trace");

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "../../uapi/pith.h"
+#include "../symbols.h"
 #include "../util.h"
 
 /* What the whole trace is of. */
@@ -16,6 +17,7 @@ struct trace_info {
 	u32 isa, tsc_khz;
 	u64 start; /* TSC */
 	unsigned int nr_vcpus;
+	const struct symbols *symbols; /* of the guest's kernel; NULL: none are known */
 };
 
 /**
