@@ -5,11 +5,11 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #define PATH_SIZE 64
@@ -142,7 +142,12 @@ struct attached attach(const char *name)
 {
 	struct attached attached = {};
 	int vm = attach_vm_file(name, &attached.pid);
+	char path[PATH_SIZE];
 
+	snprintf(path, sizeof(path), "/proc/%d/mem", attached.pid);
+	attached.memory = open(path, O_RDONLY | O_CLOEXEC);
+	if (attached.memory < 0)
+		refuse(attached.pid, errno);
 	attached.fd = must(ioctl(vm, PITH_INSPECT, 0), "look into the VM");
 	close(vm);
 	read_slots(&attached);
@@ -163,7 +168,6 @@ int attach_read(void *opaque, u64 gpa, void *buf, size_t len)
 {
 	const struct attached *attached = opaque;
 	const struct pith_inspect_slot *slot;
-	struct iovec to, from;
 	size_t part;
 
 	for (; len; gpa += part, buf += part, len -= part) {
@@ -171,9 +175,7 @@ int attach_read(void *opaque, u64 gpa, void *buf, size_t len)
 		if (!slot)
 			return -1;
 		part = min(len, slot->gpa + slot->size - gpa);
-		to = (struct iovec){ buf, part };
-		from = (struct iovec){ (void *)(slot->userspace_addr + gpa - slot->gpa), part };
-		if (process_vm_readv(attached->pid, &to, 1, &from, 1, 0) != (ssize_t)part)
+		if (pread(attached->memory, buf, part, slot->userspace_addr + gpa - slot->gpa) != (ssize_t)part)
 			return -1;
 	}
 	return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Another process's VM: how it is found, and how its guest's memory is read. The kernel decides who may: the VM's file
- * comes by pidfd_getfd(2), the memory by process_vm_readv(2).
+ * comes by pidfd_getfd(2), the memory from /proc/PID/mem.
  */
 #ifndef PITH_ATTACH_H
 #define PITH_ATTACH_H
@@ -14,7 +14,8 @@
 
 struct attached {
 	pid_t pid;
-	int fd; /* the inspection file */
+	int fd;	    /* the inspection file */
+	int memory; /* of the process */
 	unsigned int nr_slots;
 	struct pith_inspect_slot *slots;
 };
