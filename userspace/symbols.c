@@ -18,7 +18,7 @@ static bool is_name(const char *name)
 	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$") == strlen(name);
 }
 
-static void add(struct symbols *symbols, u64 address, const char *name)
+static void add(struct symbols *symbols, u64 address, const char *name, bool code)
 {
 	if (!is_name(name))
 		return;
@@ -28,7 +28,7 @@ static void add(struct symbols *symbols, u64 address, const char *name)
 		if (!symbols->symbol)
 			die("out of memory");
 	}
-	symbols->symbol[symbols->nr++] = (struct symbol){ address, name };
+	symbols->symbol[symbols->nr++] = (struct symbol){ address, name, code };
 }
 
 static int by_address(const void *a, const void *b)
@@ -44,16 +44,18 @@ static void parse_text(struct symbols *symbols, char *text)
 {
 	char *line, *rest, *name;
 	u64 address;
+	bool code;
 
 	for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
 		address = strtoull(line, &name, 16);
 		if (name == line || name[0] != ' ' || !name[1] || name[2] != ' ')
 			continue;
+		code = strchr("tTwW", name[1]);
 		name += 3;
 		name[strcspn(name, "\t ")] = '\0';
 		/* Absolute ones are the offsets of per-CPU variables. */
 		if (address >> 63)
-			add(symbols, address, name);
+			add(symbols, address, name, code);
 	}
 }
 
@@ -80,7 +82,8 @@ static void parse_table(struct symbols *symbols, const char *data, size_t size, 
 		entry = (const Elf64_Sym *)(data + table->sh_offset) + i;
 		if (entry->st_name && entry->st_name < names->sh_size && entry->st_value >> 63 &&
 		    ELF64_ST_TYPE(entry->st_info) <= STT_FUNC)
-			add(symbols, entry->st_value, data + names->sh_offset + entry->st_name);
+			add(symbols, entry->st_value, data + names->sh_offset + entry->st_name,
+			    ELF64_ST_TYPE(entry->st_info) != STT_OBJECT);
 	}
 }
 
@@ -173,6 +176,8 @@ const char *symbols_name(const struct symbols *symbols, u64 address, u64 *offset
 {
 	const struct symbol *symbol = symbols ? symbols_find(symbols, address) : NULL;
 
+	while (symbol && !symbol->code)
+		symbol = symbol > symbols->symbol ? symbol - 1 : NULL;
 	if (!symbol || address - symbols->slide - symbol->address > MAX_OFFSET)
 		return NULL;
 	*offset = address - symbols->slide - symbol->address;

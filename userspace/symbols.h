@@ -11,6 +11,7 @@
 struct symbol {
 	u64 address;
 	const char *name;
+	bool code;
 };
 
 struct symbols {

@@ -72,7 +72,7 @@ static bool is_symbol(u64 address, const char *name, u64 at)
 static bool reads_a_map(void)
 {
 	static char map[] =
-		"ffffffff81000010 T second\nffffffff81000000 t first\nffffffff81000020 T </script>\n"
+		"ffffffff81000010 T second\nffffffff81000000 t first\nffffffff81000014 d variable\nffffffff81000020 T </script>\n"
 		"ffffffff82000000 W last.cold\n";
 
 	return symbols_parse(&symbols, map, sizeof(map) - 1) && is_symbol(0xffffffff81000000, "first", 0) &&
