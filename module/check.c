@@ -203,3 +203,10 @@ const struct check_part check_rflags[] = {
 	{ "IF", 9, 1 },	 { "DF", 10, 1 },  { "OF", 11, 1 },  { "NT", 14, 1 }, { "RF", 16, 1 }, { "VM", 17, 1 },
 	{ "AC", 18, 1 }, { "VIF", 19, 1 }, { "VIP", 20, 1 }, { "ID", 21, 1 }, { NULL },
 };
+
+/* By their vectors. */
+const struct check_part check_exceptions[] = {
+	{ "#DE", 0, 1 },  { "#DB", 1, 1 },  { "#BP", 3, 1 },  { "#OF", 4, 1 },	{ "#BR", 5, 1 },  { "#UD", 6, 1 },
+	{ "#NM", 7, 1 },  { "#DF", 8, 1 },  { "#TS", 10, 1 }, { "#NP", 11, 1 }, { "#SS", 12, 1 }, { "#GP", 13, 1 },
+	{ "#PF", 14, 1 }, { "#MF", 16, 1 }, { "#AC", 17, 1 }, { "#MC", 18, 1 }, { "#XM", 19, 1 }, { NULL },
+};

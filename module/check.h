@@ -111,6 +111,6 @@ bool check_pat(const struct check_view *view, u64 value, u64 unused, unsigned in
 	}
 
 /* Parts of registers that both vendors have fields for. */
-extern const struct check_part check_cr0[], check_cr4[], check_efer[], check_rflags[];
+extern const struct check_part check_cr0[], check_cr4[], check_efer[], check_rflags[], check_exceptions[];
 
 #endif

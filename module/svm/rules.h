@@ -30,7 +30,7 @@
 #define SVM_OTHER_FIELDS(FIELD)                                                    \
 	FIELD(INTERCEPTS_0, 0x000, 4, control.intercepts[0], NULL)                 \
 	FIELD(INTERCEPTS_1, 0x004, 4, control.intercepts[1], NULL)                 \
-	FIELD(INTERCEPTS_2, 0x008, 4, control.intercepts[2], exception_parts)      \
+	FIELD(INTERCEPTS_2, 0x008, 4, control.intercepts[2], check_exceptions)     \
 	FIELD(INTERCEPTS_3, 0x00c, 4, control.intercepts[3], intercept_parts)      \
 	FIELD(INTERCEPTS_5, 0x014, 4, control.intercepts[5], NULL)                 \
 	FIELD(PAUSE_FILTER_THRESHOLD, 0x03c, 2, control.pause_filter_thresh, NULL) \

@@ -167,13 +167,6 @@ static const struct check_part shadow_parts[] = {
 	{ "STI", 0, 1 }, { "MOV SS", 1, 1 }, { "SMI", 2, 1 }, { "NMI", 3, 1 }, { NULL },
 };
 
-/* By their vectors. */
-static const struct check_part exception_parts[] = {
-	{ "#DE", 0, 1 },  { "#DB", 1, 1 },  { "#BP", 3, 1 },  { "#OF", 4, 1 },	{ "#BR", 5, 1 },  { "#UD", 6, 1 },
-	{ "#NM", 7, 1 },  { "#DF", 8, 1 },  { "#TS", 10, 1 }, { "#NP", 11, 1 }, { "#SS", 12, 1 }, { "#GP", 13, 1 },
-	{ "#PF", 14, 1 }, { "#MF", 16, 1 }, { "#AC", 17, 1 }, { "#MC", 18, 1 }, { "#XM", 19, 1 }, { NULL },
-};
-
 static const struct check_part reason_parts[] = {
 	{ "basic reason", 0, 16 },
 	{ "entry failed", 31, 1 },

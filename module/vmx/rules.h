@@ -111,7 +111,7 @@
 	FIELD(EOI_EXIT_BITMAP3, 0x2022, NULL)                    \
 	FIELD(XSS_EXIT_BITMAP, 0x202c, NULL)                     \
 	FIELD(GUEST_PHYSICAL_ADDRESS, 0x2400, NULL)              \
-	FIELD(EXCEPTION_BITMAP, 0x4004, exception_parts)         \
+	FIELD(EXCEPTION_BITMAP, 0x4004, check_exceptions)        \
 	FIELD(PAGE_FAULT_ERROR_CODE_MASK, 0x4006, NULL)          \
 	FIELD(PAGE_FAULT_ERROR_CODE_MATCH, 0x4008, NULL)         \
 	FIELD(PLE_GAP, 0x4020, NULL)                             \
