@@ -78,7 +78,7 @@ struct backend {
 	 */
 	enum next (*handle_exit)(struct vcpu *vcpu);
 
-	/** @exit_info: what the last exit was: @record's rip, info, reason; and handled, to 0. Interrupts off, in a slice. */
+	/** @exit_info: what the last exit was: @record's rip, info and reason. Interrupts off, in a slice. */
 	void (*exit_info)(struct vcpu *vcpu, struct pith_exit_record *record);
 
 	/** @read_state: makes the missing groups valid in struct vcpu. In a slice or outside (the mutex is held). */

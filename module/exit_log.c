@@ -90,6 +90,7 @@ static __always_inline void begin(struct vcpu *vcpu, struct exit_log *log)
 	record->tsc = rdtsc();
 	record->rax = vcpu->regs.gpr[REG_RAX];
 	record->rcx = vcpu->regs.gpr[REG_RCX];
+	record->handled = PITH_HANDLED_FAST;
 	static_call(exit_log_info)(vcpu, record);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The exit log: what a VM's exits were, when, and how long each took, in a ring of each vCPU that the client maps; and
- * counts of them. See uapi/pith.h for what a reader finds. While nobody watches any VM the exit path does not know of it: whoever
- * watches has the calls of run.c patched to the functions of exit_log.c.
+ * The exit log: what a VM's exits were, when, and how long each took, in a ring of each vCPU that the client maps. See
+ * uapi/pith.h for what a reader finds. While no VM is logged the exit path does not know of it: where one is, the calls
+ * of run.c are patched to the functions of exit_log.c.
  */
 #ifndef PITH_EXIT_LOG_H
 #define PITH_EXIT_LOG_H

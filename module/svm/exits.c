@@ -202,7 +202,6 @@ notrace void svm_exit_info(struct vcpu *vcpu, struct pith_exit_record *record)
 	const struct vmcb *vmcb = to_vmcb(vcpu);
 
 	record->reason = vmcb->control.exit_code;
-	record->handled = PITH_HANDLED_FAST;
 	record->rip = vmcb->save.rip;
 	record->info[0] = vmcb->control.exit_info_1;
 	record->info[1] = vmcb->control.exit_info_2;

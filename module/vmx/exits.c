@@ -340,7 +340,6 @@ notrace void vmx_exit_info(struct vcpu *vcpu, struct pith_exit_record *record)
 	u32 reason = exit->reason;
 
 	record->reason = reason;
-	record->handled = PITH_HANDLED_FAST;
 	if (reason == EXIT_REASON_EPT_VIOLATION || reason == EXIT_REASON_EPT_MISCONFIG)
 		record->info[1] = vmcs_read64(GUEST_PHYSICAL_ADDRESS);
 	else
