@@ -165,12 +165,18 @@ void vmx_load_guest_msrs(struct vcpu *vcpu)
 	compat_wrmsr(MSR_KERNEL_GS_BASE, vcpu->msr.kernel_gs_base);
 }
 
-/** vmx_save_guest_msrs - the one that the guest changes without an exit (SWAPGS), if it may have. In a slice. */
-void vmx_save_guest_msrs(struct vcpu *vcpu)
+/* The guest changes it without an exit (SWAPGS); if it may have, @base is what it is now. */
+static __always_inline void know_kernel_gs_base(struct vcpu *vcpu, u64 base)
 {
 	if (!(vcpu->known & STATE_SYSCALL))
-		vcpu->msr.kernel_gs_base = compat_rdmsr(MSR_KERNEL_GS_BASE);
+		vcpu->msr.kernel_gs_base = base;
 	vcpu->known |= STATE_SYSCALL;
+}
+
+/** vmx_save_guest_msrs - those that the guest changes without an exit, out of the CPU. In a slice. */
+void vmx_save_guest_msrs(struct vcpu *vcpu)
+{
+	know_kernel_gs_base(vcpu, compat_rdmsr(MSR_KERNEL_GS_BASE));
 }
 
 void vmx_slice_begin(struct vcpu *vcpu)
@@ -194,11 +200,8 @@ void vmx_slice_begin(struct vcpu *vcpu)
 void vmx_slice_end(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
-	u64 gs_base = exchange_kernel_gs_base(vmx->host.user_gs_base);
 
-	if (!(vcpu->known & STATE_SYSCALL))
-		vcpu->msr.kernel_gs_base = gs_base;
-	vcpu->known |= STATE_SYSCALL;
+	know_kernel_gs_base(vcpu, exchange_kernel_gs_base(vmx->host.user_gs_base));
 	if (vmx->entry.switch_spec_ctrl)
 		vcpu->msr.spec_ctrl = vmx->entry.guest_spec_ctrl;
 	restore_debug_registers(vmx);
