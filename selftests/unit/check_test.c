@@ -8,6 +8,7 @@
 
 #include "../../module/svm/rules.h"
 #include "../../module/vmx/rules.h"
+#include "tap.h"
 
 #define RANDOM_STATES 10000
 #define NO ~0u
@@ -589,26 +590,14 @@ static bool words(void)
 	return check_explain(&vmx_checks, &view, text, sizeof(expected) - 1) == 1 && !*text;
 }
 
-static const struct {
-	bool (*run)(void);
-	const char *name;
-} tests[] = {
-	{ all_rows, "a broken field breaks exactly its rule" },
-	{ all_covered, "every rule was broken" },
-	{ random_states, "no valid state is accused" },
-	{ words, "what is broken is said in words" },
+static const struct test tests[] = {
+	{ "a broken field breaks exactly its rule", all_rows },
+	{ "every rule was broken", all_covered },
+	{ "no valid state is accused", random_states },
+	{ "what is broken is said in words", words },
 };
 
 int main(void)
 {
-	unsigned int i, bad = 0;
-	bool ok;
-
-	printf("KTAP version 1\n1..%zu\n", ARRAY_SIZE(tests));
-	for (i = 0; i < ARRAY_SIZE(tests); i++) {
-		ok = tests[i].run();
-		printf("%s %u %s\n", ok ? "ok" : "not ok", i + 1, tests[i].name);
-		bad += !ok;
-	}
-	return bad != 0;
+	return run_tests(tests, ARRAY_SIZE(tests));
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "../../userspace/gdb/commands.h"
+#include "tap.h"
 
 #define RAM_SIZE 0x3000
 #define LINEAR_BASE 0x10000 /* linear addresses of RAM begin here, physical ones at 0 */
@@ -520,10 +521,7 @@ static bool random_packets(void)
 	return !session.breakpoints.nr_int3;
 }
 
-static const struct {
-	const char *name;
-	bool (*holds)(void);
-} tests[] = {
+static const struct test tests[] = {
 	{ "framing", framing },
 	{ "packets that are too long", long_packet },
 	{ "encoding", encoding },
@@ -542,14 +540,5 @@ static const struct {
 
 int main(void)
 {
-	unsigned int nr_failed = 0;
-
-	printf("TAP version 13\n1..%zu\n", ARRAY_SIZE(tests));
-	for (unsigned int i = 0; i < ARRAY_SIZE(tests); i++) {
-		bool holds = tests[i].holds();
-
-		nr_failed += !holds;
-		printf("%sok %u %s\n", holds ? "" : "not ", i + 1, tests[i].name);
-	}
-	return nr_failed != 0;
+	return run_tests(tests, ARRAY_SIZE(tests));
 }

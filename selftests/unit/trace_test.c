@@ -7,6 +7,7 @@
 
 #include "../../userspace/trace/exits.h"
 #include "../../userspace/trace/writer.h"
+#include "tap.h"
 
 static struct symbols symbols;
 static const struct trace_info info = {
@@ -155,10 +156,7 @@ static bool names(void)
 	       !strcmp(exit_name(PITH_ISA_SVM, ~0u), "NOT_ENTERED");
 }
 
-static const struct {
-	const char *name;
-	bool (*holds)(void);
-} tests[] = {
+static const struct test tests[] = {
 	{ "symbols of a System.map", reads_a_map },
 	{ "JSON, with symbols", writes_json },
 	{ "the page, with symbols", writes_page },
@@ -168,14 +166,5 @@ static const struct {
 
 int main(void)
 {
-	unsigned int nr_failed = 0;
-
-	printf("TAP version 13\n1..%zu\n", ARRAY_SIZE(tests));
-	for (unsigned int i = 0; i < ARRAY_SIZE(tests); i++) {
-		bool holds = tests[i].holds();
-
-		nr_failed += !holds;
-		printf("%sok %u %s\n", holds ? "" : "not ", i + 1, tests[i].name);
-	}
-	return nr_failed != 0;
+	return run_tests(tests, ARRAY_SIZE(tests));
 }
