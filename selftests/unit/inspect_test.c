@@ -321,7 +321,7 @@ static void registers(void)
 	vcpu.sregs.cs.selector = 0x10;
 	vcpu.sregs.cs.type = 11;
 	vcpu.nr_msrs = 1;
-	vcpu.msrs[0].index = 0xc0000082;
+	vcpu.msrs[0].index = MSR_LSTAR;
 	vcpu.msrs[0].data = KERNEL + 1;
 	vcpu.events.interrupt.shadow = KVM_X86_SHADOW_INT_STI;
 	EXPECT(print_summary(out, &view), "a summary", "vCPU 0, APIC ID 7: halts, 64-bit mode, CPL 0",
@@ -346,7 +346,7 @@ static void registers(void)
 	vcpu.fields[1].number = 0x070;
 	vcpu.fields[1].value = 0x78;
 	view.is_vmx = false;
-	EXPECT(print_fields(out, &view), "fields of a VMCB", "EXITCODE                       00000078 hlt\n",
+	EXPECT(print_fields(out, &view), "fields of a VMCB", "EXITCODE                       00000078 HLT\n",
 	       "CR0                            0000000080000011 (PE, ET, PG)\n");
 	vcpu.nr_fields = ~0u;
 	vcpu.nr_msrs = ~0u;

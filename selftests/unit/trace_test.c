@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../userspace/trace/exits.h"
+#include "../../userspace/exits.h"
 #include "../../userspace/trace/writer.h"
 #include "tap.h"
 

@@ -31,13 +31,23 @@ static bool symbol(const struct view *view, const char *name, u64 *address)
 	return view->symbols && symbols_address(view->symbols, name, address);
 }
 
-static bool is_text(const struct view *view, u64 address)
-{
-	u64 start = IMAGE_START, end = IMAGE_END;
+/* Where its code is. */
+struct text {
+	u64 start, end;
+};
 
-	symbol(view, "_stext", &start);
-	symbol(view, "_etext", &end);
-	return address >= start && address < end;
+static struct text find_text(const struct view *view)
+{
+	struct text text = { IMAGE_START, IMAGE_END };
+
+	symbol(view, "_stext", &text.start);
+	symbol(view, "_etext", &text.end);
+	return text;
+}
+
+static bool is_text(const struct text *text, u64 address)
+{
+	return address >= text->start && address < text->end;
 }
 
 /* -- ORC --------------------------------------------------------------------------------------------------------- */
@@ -127,11 +137,31 @@ static enum orc_type entry_type(const struct orc *orc, const struct orc_entry *e
 	return orc->is_old ? old[entry->bits >> 8 & 3] : new[entry->bits >> 8 & 7];
 }
 
+/* Entry code keeps a stack's address in these. */
+static bool saved_register(const struct kvm_regs *regs, unsigned int which, u64 *value)
+{
+	if (!regs)
+		return false;
+	switch (which) {
+	case ORC_DX:
+		*value = regs->rdx;
+		return true;
+	case ORC_DI:
+		*value = regs->rdi;
+		return true;
+	case ORC_R10:
+		*value = regs->r10;
+		return true;
+	case ORC_R13:
+		*value = regs->r13;
+		return true;
+	}
+	return false;
+}
+
 /* The stack pointer at the caller. */
 static bool find_sp(const struct view *view, const struct frame *frame, const struct orc_entry *entry, u64 *sp)
 {
-	const struct kvm_regs *regs = frame->entry;
-
 	switch (entry->bits & 15) {
 	case ORC_SP:
 		*sp = frame->sp + entry->sp_offset;
@@ -146,19 +176,8 @@ static bool find_sp(const struct view *view, const struct frame *frame, const st
 		return true;
 	case ORC_BP_INDIRECT:
 		return view_read64(view, frame->bp + entry->sp_offset, sp);
-	case ORC_DX:
-	case ORC_DI:
-	case ORC_R10:
-	case ORC_R13:
-		if (!regs)
-			return false;
-		*sp = (entry->bits & 15) == ORC_DX    ? regs->rdx
-		      : (entry->bits & 15) == ORC_DI  ? regs->rdi
-		      : (entry->bits & 15) == ORC_R10 ? regs->r10
-						      : regs->r13;
-		return true;
 	}
-	return false;
+	return saved_register(frame->entry, entry->bits & 15, sp);
 }
 
 static bool find_bp(const struct view *view, const struct frame *frame, const struct orc_entry *entry, u64 sp, u64 *bp)
@@ -233,13 +252,13 @@ static unsigned int trace_by_orc(FILE *out, const struct view *view)
 /* -- frame pointers, and guesses ---------------------------------------------------------------------------------- */
 
 /* One such frame may be chance: only more than one are believed. */
-static unsigned int trace_by_frames(FILE *out, const struct view *view)
+static unsigned int trace_by_frames(FILE *out, const struct view *view, const struct text *text)
 {
 	u64 bp = view->vcpu->regs.rbp, last = view->vcpu->regs.rsp, ip[MAX_FRAMES];
 	unsigned int nr = 0, i;
 
 	while (nr < MAX_FRAMES && bp >= last && bp - last < STACK_SIZE && !(bp & 7) &&
-	       view_read64(view, bp + 8, &ip[nr]) && is_text(view, ip[nr])) {
+	       view_read64(view, bp + 8, &ip[nr]) && is_text(text, ip[nr])) {
 		last = bp + 16;
 		nr++;
 		if (!view_read64(view, bp, &bp))
@@ -250,13 +269,13 @@ static unsigned int trace_by_frames(FILE *out, const struct view *view)
 	return nr > 1 ? nr : 0;
 }
 
-static void scan_stack(FILE *out, const struct view *view)
+static void scan_stack(FILE *out, const struct view *view, const struct text *text)
 {
 	u64 sp = view->vcpu->regs.rsp & ~7ull, end = (sp | (STACK_SIZE - 1)) + 1, word;
 	unsigned int nr = 0;
 
 	for (; sp < end && nr < MAX_GUESSES && view_read64(view, sp, &word); sp += 8) {
-		if (!is_text(view, word))
+		if (!is_text(text, word))
 			continue;
 		print_frame(out, view, word, "? ");
 		nr++;
@@ -266,6 +285,7 @@ static void scan_stack(FILE *out, const struct view *view)
 void print_backtrace(FILE *out, const struct view *view)
 {
 	const struct kvm_regs *regs = &view->vcpu->regs;
+	struct text text;
 
 	if (view_code_size(view) != 64) {
 		fprintf(out, "  no backtrace: not 64-bit code\n");
@@ -274,6 +294,9 @@ void print_backtrace(FILE *out, const struct view *view)
 	print_frame(out, view, regs->rip, "");
 	if (!(regs->rip >> 63))
 		return;
-	if (!trace_by_orc(out, view) && !trace_by_frames(out, view))
-		scan_stack(out, view);
+	if (trace_by_orc(out, view))
+		return;
+	text = find_text(view);
+	if (!trace_by_frames(out, view, &text))
+		scan_stack(out, view, &text);
 }

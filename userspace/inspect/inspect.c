@@ -311,7 +311,7 @@ static void find_slide(struct symbols *symbols, const struct pith_inspect_vcpu *
 	if (!symbols_address(symbols, "entry_SYSCALL_64", &linked))
 		return;
 	for (i = 0; i < vcpu->nr_msrs; i++)
-		if (vcpu->msrs[i].index == 0xc0000082 && vcpu->msrs[i].data >> 63)
+		if (vcpu->msrs[i].index == MSR_LSTAR && vcpu->msrs[i].data >> 63)
 			symbols->slide = vcpu->msrs[i].data - linked;
 }
 

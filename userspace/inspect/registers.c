@@ -2,12 +2,11 @@
 /* Registers and control structures in words. */
 #include "view.h"
 
-#include <asm/svm.h>
-#include <asm/vmx.h>
 #include <stdlib.h>
 
 #include "../../module/svm/rules.h"
 #include "../../module/vmx/rules.h"
+#include "../exits.h"
 
 typedef unsigned long long ull;
 
@@ -177,7 +176,7 @@ static const struct {
 } msr_names[] = {
 	{ 0x10, "TIME_STAMP_COUNTER" }, { 0x174, "SYSENTER_CS" },	  { 0x175, "SYSENTER_ESP" },
 	{ 0x176, "SYSENTER_EIP" },	{ 0x1a0, "MISC_ENABLE" },	  { 0x277, "PAT" },
-	{ 0xc0000081, "STAR" },		{ 0xc0000082, "LSTAR" },	  { 0xc0000083, "CSTAR" },
+	{ 0xc0000081, "STAR" },		{ MSR_LSTAR, "LSTAR" },		  { 0xc0000083, "CSTAR" },
 	{ 0xc0000084, "SFMASK" },	{ 0xc0000102, "KERNEL_GS_BASE" }, { 0xc0000103, "TSC_AUX" },
 };
 
@@ -198,7 +197,7 @@ static void print_msrs(FILE *out, const struct view *view)
 
 	for (i = 0; i < min(view->vcpu->nr_msrs, PITH_INSPECT_MSRS); i++) {
 		fprintf(out, "  msr %08x %-18s %016llx", msr[i].index, msr_name(msr[i].index), (ull)msr[i].data);
-		if (msr[i].index == 0xc0000082)
+		if (msr[i].index == MSR_LSTAR)
 			print_symbol(out, view, msr[i].data);
 		fputc('\n', out);
 	}
@@ -240,24 +239,16 @@ void print_registers(FILE *out, const struct view *view)
 
 static const struct check_field *find_field(const struct checks *checks, u32 number)
 {
+	int index = check_find_field(checks, number);
 	unsigned int i;
 
-	for (i = 0; i < checks->nr_fields; i++)
-		if (checks->fields[i].number == number)
-			return &checks->fields[i];
+	if (index >= 0)
+		return &checks->fields[index];
 	for (i = 0; i < checks->nr_others; i++)
 		if (checks->others[i].number == number)
 			return &checks->others[i];
 	return NULL;
 }
-
-struct reason {
-	u32 number;
-	const char *name;
-};
-
-static const struct reason vmx_reasons[] = { VMX_EXIT_REASONS };
-static const struct reason svm_reasons[] = { SVM_EXIT_REASONS };
 
 /* Where each vendor has why the last exit was. */
 #define VMX_REASON_FIELD 0x4402
@@ -265,14 +256,10 @@ static const struct reason svm_reasons[] = { SVM_EXIT_REASONS };
 
 static void print_reason(FILE *out, const struct view *view, u32 number, u64 value)
 {
-	const struct reason *reasons = view->is_vmx ? vmx_reasons : svm_reasons;
-	unsigned int i, nr = view->is_vmx ? ARRAY_SIZE(vmx_reasons) : ARRAY_SIZE(svm_reasons);
-
-	if (number != (view->is_vmx ? VMX_REASON_FIELD : SVM_REASON_FIELD))
-		return;
-	for (i = 0; i < nr; i++)
-		if (reasons[i].number == (view->is_vmx ? (u16)value : (u32)value))
-			fprintf(out, " %s", reasons[i].name);
+	if (view->is_vmx && number == VMX_REASON_FIELD)
+		fprintf(out, " %s", exit_name(PITH_ISA_VMX, (u16)value));
+	if (!view->is_vmx && number == SVM_REASON_FIELD)
+		fprintf(out, " %s", exit_name(PITH_ISA_SVM, value));
 }
 
 static int by_number(const void *a, const void *b)

@@ -12,6 +12,8 @@
 #include "../../uapi/pith.h"
 #include "../symbols.h"
 
+#define MSR_LSTAR 0xc0000082
+
 struct view {
 	const struct pith_inspect_vcpu *vcpu;
 	bool is_vmx; /* or SVM */

@@ -6,7 +6,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "exits.h"
+#include "../exits.h"
 #include "writer.h"
 
 asm(".pushsection .rodata\n.globl trace_page, trace_page_end\ntrace_page: .incbin \"" TRACE_PAGE

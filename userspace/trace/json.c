@@ -5,7 +5,7 @@
  */
 #include <inttypes.h>
 
-#include "exits.h"
+#include "../exits.h"
 #include "writer.h"
 
 static const char *const handlers[] = { "fast", "module", "runner" };

@@ -2,10 +2,10 @@
 /*
  * What exits are called, in the words of the two vendors' manuals and in some that are for both.
  */
-#ifndef PITH_TRACE_EXITS_H
-#define PITH_TRACE_EXITS_H
+#ifndef PITH_EXITS_H
+#define PITH_EXITS_H
 
-#include "../util.h"
+#include "util.h"
 
 /* An exit reason: the hardware's number, its name as the kernel's headers have it, and what kind of exit that is. */
 struct exit_name {

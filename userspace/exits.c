@@ -8,7 +8,7 @@
 #include <asm/svm.h>
 #include <asm/vmx.h>
 
-#include "../../uapi/pith.h"
+#include "../uapi/pith.h"
 
 #define NOT_ENTERED (~0u)
 
