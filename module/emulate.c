@@ -9,12 +9,15 @@
  */
 #include <linux/mm.h>
 
+#include <asm/trap_pf.h>
+
 #include "backend.h"
 #include "cpu/fpu.h"
 #include "emulate.h"
 #include "exit.h"
 #include "irq/irqchip.h"
 #include "memory/walk.h"
+#include "trace.h"
 
 /* Iterations of a repeated instruction executed at a stretch; then the loop looks for interrupts and signals. */
 #define MAX_ITERATIONS 4096
@@ -218,9 +221,11 @@ static enum insn_result read_device(struct vcpu *vcpu, const struct piece *piece
 		f->gpa = piece->gpa;
 		f->len = piece->len;
 		if (!irq_mmio_read(vcpu, f->gpa, f->len, f->data)) {
+			trace_kvm_mmio(TRACE_MMIO_READ_UNSATISFIED, f->len, f->gpa, NULL);
 			mmio->wants_read = true;
 			return INSN_PENDING;
 		}
+		trace_kvm_mmio(TRACE_MMIO_READ, f->len, f->gpa, f->data);
 		/* Kept like the client's answers: a second try must not read the register again. */
 		mmio->nr_reads++;
 	}
@@ -258,6 +263,7 @@ static enum insn_result write_device(struct vcpu *vcpu, const struct piece *piec
 	struct mmio_fragment *f;
 	u64 value = 0;
 
+	trace_kvm_mmio(TRACE_MMIO_WRITE, piece->len, piece->gpa, buf);
 	if (irq_mmio_write(vcpu, piece->gpa, piece->len, buf))
 		return INSN_DONE;
 	memcpy(&value, buf, piece->len);
@@ -512,6 +518,7 @@ static int read_answered(struct vcpu *vcpu)
 	}
 	/* The whole field: what is beyond the length is not looked at. */
 	memcpy(f->data, vcpu->run->mmio.data, sizeof(f->data));
+	trace_kvm_mmio(TRACE_MMIO_READ, f->len, f->gpa, f->data);
 	mmio->nr_reads++;
 	return execute_instruction(vcpu);
 }
@@ -544,6 +551,13 @@ enum next exit_device_access(struct vcpu *vcpu, u64 gpa, u32 access)
 	return execute_instruction(vcpu);
 }
 
+/* As a page fault's: W/R, U/S for what is neither write nor fetch, I/D. APM volume 2, "Page-Fault Exception (#PF)". */
+static u64 fault_error_code(u32 access)
+{
+	return (access & ACCESS_WRITE ? X86_PF_WRITE : 0) | (access & ACCESS_EXEC ? X86_PF_INSTR : 0) |
+	       (access & ACCESS_READ ? X86_PF_USER : 0);
+}
+
 enum next exit_memory_fault(struct vcpu *vcpu, u64 gpa, u32 access)
 {
 	int r;
@@ -551,6 +565,7 @@ enum next exit_memory_fault(struct vcpu *vcpu, u64 gpa, u32 access)
 	r = vcpu->in_slice ? memory_fault_atomic(vcpu->vm, gpa, access) : memory_fault(vcpu->vm, gpa, access);
 	if (vcpu->in_slice && r == -EAGAIN)
 		return NEXT_SLOW;
+	trace_kvm_page_fault(vcpu, gpa, fault_error_code(access));
 	vcpu->stat.faults++;
 	if (r == MEMORY_MAPPED)
 		return NEXT_ENTER;

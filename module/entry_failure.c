@@ -7,8 +7,6 @@
 
 #include "backend.h"
 #include "entry_failure.h"
-
-#define CREATE_TRACE_POINTS
 #include "trace.h"
 
 static bool unsafe;

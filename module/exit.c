@@ -10,6 +10,7 @@
 #include "emulate.h"
 #include "exit.h"
 #include "irq/irqchip.h"
+#include "trace.h"
 
 /* -- exceptions ------------------------------------------------------------------------------------------------- */
 
@@ -212,6 +213,15 @@ enum next exit_invalid_opcode(struct vcpu *vcpu)
 	}
 }
 
+static noinline void trace_cpuid(struct vcpu *vcpu)
+{
+	u64 *gpr = vcpu->regs.gpr;
+	u32 function = gpr[REG_RAX], index = gpr[REG_RCX];
+
+	cpuid_execute(vcpu, function, index, gpr);
+	trace_kvm_cpuid(function, index, gpr, cpuid_find(vcpu, function, index));
+}
+
 enum next exit_cpuid(struct vcpu *vcpu)
 {
 	u64 *gpr = vcpu->regs.gpr;
@@ -223,7 +233,10 @@ enum next exit_cpuid(struct vcpu *vcpu)
 		vcpu_raise_gp(vcpu);
 		return NEXT_ENTER;
 	}
-	cpuid_execute(vcpu, gpr[REG_RAX], gpr[REG_RCX], gpr);
+	if (trace_kvm_cpuid_enabled())
+		trace_cpuid(vcpu);
+	else
+		cpuid_execute(vcpu, gpr[REG_RAX], gpr[REG_RCX], gpr);
 	vcpu_advance(vcpu);
 	return NEXT_ENTER;
 }
@@ -241,6 +254,7 @@ enum next exit_rdmsr(struct vcpu *vcpu)
 	if (unlikely(r))
 		return msr_refused(vcpu, r, false);
 	vcpu_set_edx_eax(vcpu, value);
+	trace_kvm_msr(false, vcpu->regs.gpr[REG_RCX], vcpu_edx_eax(vcpu), false);
 	vcpu_advance(vcpu);
 	return NEXT_ENTER;
 }
@@ -268,6 +282,7 @@ enum next exit_wrmsr(struct vcpu *vcpu)
 	r = write_msr(vcpu, index, vcpu_edx_eax(vcpu));
 	if (unlikely(r))
 		return msr_refused(vcpu, r, true);
+	trace_kvm_msr(true, vcpu->regs.gpr[REG_RCX], vcpu_edx_eax(vcpu), false);
 	vcpu_advance(vcpu);
 	return NEXT_ENTER;
 }

@@ -47,7 +47,7 @@ struct exit_log {
 /* No VM's. */
 #define NO_GENERATION U32_MAX
 
-DEFINE_STATIC_CALL_NULL(exit_log_enter, *((struct backend *)NULL)->enter);
+DEFINE_STATIC_CALL_NULL(exit_log_vendor, *((struct backend *)NULL)->enter);
 DEFINE_STATIC_CALL_NULL(exit_log_info, *((struct backend *)NULL)->exit_info);
 
 /* -- the vCPU's thread ------------------------------------------------------------------------------------------- */
@@ -111,7 +111,7 @@ static noinline bool adopt(struct vcpu *vcpu, struct exit_log *log, u32 generati
  * Instead of backend.enter(): finishes the record of the last exit, and begins that of the next one. Counted in instructions,
  * and so is exit_info: no place for function tracing.
  */
-static notrace void enter(struct vcpu *vcpu)
+notrace void exit_log_enter(struct vcpu *vcpu)
 {
 	/* Pairs with the release in switch_on(): its rings are there. */
 	u32 generation = smp_load_acquire(&vcpu->vm->exit_log.generation);
@@ -120,15 +120,15 @@ static notrace void enter(struct vcpu *vcpu)
 	if (likely(generation == log->generation)) {
 		finish(vcpu, log);
 	} else if (!adopt(vcpu, log, generation)) {
-		static_call(exit_log_enter)(vcpu);
+		static_call(exit_log_vendor)(vcpu);
 		return;
 	}
-	static_call(exit_log_enter)(vcpu);
+	static_call(exit_log_vendor)(vcpu);
 	begin(vcpu, log);
 }
 
 /* The client has it from the end of one KVM_RUN to the beginning of the next. */
-static int run(struct vcpu *vcpu)
+int exit_log_run(struct vcpu *vcpu)
 {
 	struct exit_log *log = vcpu->exit_log;
 	int r;
@@ -144,20 +144,20 @@ static int run(struct vcpu *vcpu)
 
 void __init exit_log_setup(void)
 {
-	static_call_update(exit_log_enter, backend.enter);
+	static_call_update(exit_log_vendor, backend.enter);
 	static_call_update(exit_log_info, backend.exit_info);
 }
 
 static DEFINE_MUTEX(watch_lock);
-static unsigned int watchers;
+static unsigned int watchers, tracers;
 
 static void watch_changed(struct work_struct *work)
 {
+	const struct run_calls logged = { exit_log_enter, exit_log_run, backend.slice_begin, backend.slice_end };
+	const struct run_calls plain = { backend.enter, vcpu_run, backend.slice_begin, backend.slice_end };
+
 	mutex_lock(&watch_lock);
-	if (watchers)
-		run_patch(enter, run);
-	else
-		run_patch(backend.enter, vcpu_run);
+	run_patch(tracers ? &trace_calls : watchers ? &logged : &plain);
 	mutex_unlock(&watch_lock);
 }
 
@@ -178,6 +178,14 @@ static void unwatch(void)
 	if (!--watchers)
 		schedule_delayed_work(&watch_work, HZ);
 	mutex_unlock(&watch_lock);
+}
+
+void exit_log_trace(bool begins)
+{
+	mutex_lock(&watch_lock);
+	tracers += begins ? 1 : -1;
+	mutex_unlock(&watch_lock);
+	watch_changed(NULL);
 }
 
 static unsigned int ring_pages(u32 nr)

@@ -13,6 +13,16 @@
 struct vm;
 struct vcpu;
 
+/* What stands in the place of backend.enter() and of vcpu_run() while a VM is watched, or an event of all is listened to. */
+void exit_log_enter(struct vcpu *vcpu);
+int exit_log_run(struct vcpu *vcpu);
+
+/** exit_log_trace - one more, or one less, who listens to events of every entry and exit. May sleep. */
+void exit_log_trace(bool begins);
+
+/* trace.c */
+extern const struct run_calls trace_calls;
+
 /* exit_log_create - what a new vCPU needs, and what its VM has switched on; vm->lock held. 0 or -ENOMEM. */
 int exit_log_create(struct vcpu *vcpu);
 void exit_log_destroy(struct vcpu *vcpu);

@@ -11,6 +11,7 @@
 #include "emulate.h"
 #include "exit.h"
 #include "irq/irqchip.h"
+#include "trace.h"
 
 #define PIO_DATA_OFFSET PAGE_SIZE
 #define PIO_DATA_SIZE PAGE_SIZE
@@ -60,6 +61,7 @@ static int in_answered(struct vcpu *vcpu)
 	if (abandoned(vcpu))
 		return NEXT_ENTER;
 	memcpy(&value, pio_data(vcpu), vcpu->pio.size);
+	trace_kvm_pio(false, vcpu->pio.port, vcpu->pio.size, 1, value);
 	write_rax(vcpu, vcpu->pio.size, value);
 	vcpu_advance(vcpu);
 	return NEXT_ENTER;
@@ -77,6 +79,7 @@ static enum next exit_in(struct vcpu *vcpu)
 	u32 value;
 
 	if (irq_pio_read(vcpu, vcpu->pio.port, vcpu->pio.size, &value)) {
+		trace_kvm_pio(false, vcpu->pio.port, vcpu->pio.size, 1, value);
 		write_rax(vcpu, vcpu->pio.size, value);
 		vcpu_advance(vcpu);
 		return NEXT_ENTER;
@@ -99,12 +102,21 @@ static enum next exit_out(struct vcpu *vcpu)
 
 	/* All four bytes at once; those that are not the port's are 0. */
 	*(u32 *)pio_data(vcpu) = value;
+	trace_kvm_pio(true, vcpu->pio.port, vcpu->pio.size, 1, value);
 	if (out_inside(vcpu, value)) {
 		vcpu_advance(vcpu);
 		return NEXT_ENTER;
 	}
 	vcpu->complete_user = out_seen;
 	return ask_client(vcpu, false, 1);
+}
+
+static u32 first_value(struct vcpu *vcpu)
+{
+	u32 value = 0;
+
+	memcpy(&value, pio_data(vcpu), vcpu->pio.size);
+	return value;
 }
 
 /* -- INS, OUTS --------------------------------------------------------------------------------------------------- */
@@ -195,6 +207,7 @@ static int ins_answered(struct vcpu *vcpu)
 	if (!string_span(vcpu, &linear, &count, &next))
 		return next;
 	count = min(count, vcpu->pio.count);
+	trace_kvm_pio(false, vcpu->pio.port, vcpu->pio.size, count, first_value(vcpu));
 	switch (emulate_copy_out(vcpu, linear, pio_data(vcpu), count * vcpu->pio.size, &exception)) {
 	case INSN_DONE:
 		string_advance(vcpu, count);
@@ -243,7 +256,7 @@ static enum next exit_outs(struct vcpu *vcpu)
 	struct exception exception;
 	enum next next;
 	u64 linear;
-	u32 count, value = 0;
+	u32 count, value;
 
 	if (!string_span(vcpu, &linear, &count, &next))
 		return next;
@@ -256,7 +269,8 @@ static enum next exit_outs(struct vcpu *vcpu)
 	default:
 		return exit_emulation_failure(vcpu, NULL, 0);
 	}
-	memcpy(&value, pio_data(vcpu), vcpu->pio.size);
+	value = first_value(vcpu);
+	trace_kvm_pio(true, vcpu->pio.port, vcpu->pio.size, count, value);
 	if (out_inside(vcpu, value)) {
 		string_advance(vcpu, 1);
 		return NEXT_ENTER;

@@ -19,6 +19,7 @@
 #include "inspect.h"
 #include "irq/irqchip.h"
 #include "main.h"
+#include "trace.h"
 #include "vcpu.h"
 #include "vm.h"
 
@@ -57,10 +58,12 @@ void run_teardown(void)
 		free_cpumask_var(per_cpu(request_mask, cpu));
 }
 
-void run_patch(void (*enter)(struct vcpu *vcpu), int (*run)(struct vcpu *vcpu))
+void run_patch(const struct run_calls *calls)
 {
-	static_call_update(pith_enter, enter);
-	static_call_update(pith_run, run);
+	static_call_update(pith_enter, calls->enter);
+	static_call_update(pith_run, calls->run);
+	static_call_update(pith_slice_begin, calls->slice_begin);
+	static_call_update(pith_slice_end, calls->slice_end);
 }
 
 /*
@@ -167,6 +170,7 @@ static void choose_event(struct vcpu *vcpu)
 		return;
 	vcpu->stat.irqs_injected++;
 	vcpu->event = (struct event){ .type = EVENT_INTERRUPT, .vector = vector };
+	trace_kvm_inj_virq(vector, false, false);
 	irq_pv_eoi_offer(vcpu);
 }
 

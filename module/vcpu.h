@@ -315,8 +315,16 @@ int vcpu_run(struct vcpu *vcpu);
 
 DECLARE_STATIC_CALL(pith_run, vcpu_run);
 
-/** run_patch - has these functions called instead of backend.enter() and vcpu_run(), from now on and by all. May sleep. */
-void run_patch(void (*enter)(struct vcpu *vcpu), int (*run)(struct vcpu *vcpu));
+/* The calls that all exits go through. */
+struct run_calls {
+	void (*enter)(struct vcpu *vcpu);
+	int (*run)(struct vcpu *vcpu);
+	void (*slice_begin)(struct vcpu *vcpu);
+	void (*slice_end)(struct vcpu *vcpu);
+};
+
+/** run_patch - has these functions called instead of the backend's and vcpu_run(), from now on and by all. May sleep. */
+void run_patch(const struct run_calls *calls);
 
 /** vcpu_answer_init_sipi - does what INIT and SIPI that came since ask for. Own context, outside of a slice. */
 void vcpu_answer_init_sipi(struct vcpu *vcpu);

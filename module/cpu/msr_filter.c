@@ -6,6 +6,7 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 
+#include "../trace.h"
 #include "../vm.h"
 #include "msr_filter.h"
 
@@ -159,6 +160,7 @@ enum next msr_refused(struct vcpu *vcpu, int error, bool write)
 	struct kvm_run *run = vcpu->run;
 
 	if (!(READ_ONCE(vcpu->vm->user_space_msr) & reason)) {
+		trace_kvm_msr(write, vcpu->regs.gpr[REG_RCX], write ? vcpu_edx_eax(vcpu) : 0, true);
 		vcpu_raise_gp(vcpu);
 		return NEXT_ENTER;
 	}

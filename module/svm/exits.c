@@ -206,3 +206,9 @@ notrace void svm_exit_info(struct vcpu *vcpu, struct pith_exit_record *record)
 	record->info[0] = vmcb->control.exit_info_1;
 	record->info[1] = vmcb->control.exit_info_2;
 }
+
+void svm_exit_event(struct vcpu *vcpu, u32 *event, u32 *error)
+{
+	*event = to_vmcb(vcpu)->control.exit_int_info;
+	*error = to_vmcb(vcpu)->control.exit_int_info_err;
+}

@@ -214,6 +214,7 @@ const struct backend svm_backend = {
 	.enter = svm_enter,
 	.handle_exit = svm_handle_exit,
 	.exit_info = svm_exit_info,
+	.exit_event = svm_exit_event,
 	.read_state = svm_read_state,
 	.inject = svm_inject,
 	.set_windows = svm_set_windows,

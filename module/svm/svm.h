@@ -109,6 +109,7 @@ void svm_write_state(struct vcpu *vcpu, u32 changed);
 /* exits.c */
 enum next svm_handle_exit(struct vcpu *vcpu);
 void svm_exit_info(struct vcpu *vcpu, struct pith_exit_record *record);
+void svm_exit_event(struct vcpu *vcpu, u32 *event, u32 *error);
 
 /* check.c */
 void svm_read_values(struct vcpu *vcpu, const struct check_field *fields, unsigned int nr, u64 *values);

@@ -347,3 +347,11 @@ notrace void vmx_exit_info(struct vcpu *vcpu, struct pith_exit_record *record)
 	record->rip = vmcs_read_natural(GUEST_RIP);
 	record->info[0] = vmcs_read_natural(EXIT_QUALIFICATION);
 }
+
+void vmx_exit_event(struct vcpu *vcpu, u32 *event, u32 *error)
+{
+	*event = vmcs_read32(VM_EXIT_INTR_INFO);
+	*error = (*event & INTR_INFO_VALID_MASK) && (*event & INTR_INFO_DELIVER_CODE_MASK)
+			 ? vmcs_read32(VM_EXIT_INTR_ERROR_CODE)
+			 : 0;
+}

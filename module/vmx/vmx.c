@@ -112,6 +112,7 @@ const struct backend vmx_backend = {
 	.enter = vmx_enter,
 	.handle_exit = vmx_handle_exit,
 	.exit_info = vmx_exit_info,
+	.exit_event = vmx_exit_event,
 	.read_state = vmx_read_state,
 	.inject = vmx_inject,
 	.set_windows = vmx_set_windows,

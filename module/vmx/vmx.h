@@ -144,6 +144,7 @@ void vmx_enter(struct vcpu *vcpu);
 /* exits.c */
 enum next vmx_handle_exit(struct vcpu *vcpu);
 void vmx_exit_info(struct vcpu *vcpu, struct pith_exit_record *record);
+void vmx_exit_event(struct vcpu *vcpu, u32 *event, u32 *error);
 
 /* events.c */
 void vmx_inject(struct vcpu *vcpu);
