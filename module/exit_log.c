@@ -8,10 +8,14 @@
  * nowhere but there.
  */
 #include <linux/mm.h>
+#include <linux/anon_inodes.h>
+#include <linux/file.h>
+#include <linux/fs.h>
 #include <linux/log2.h>
 #include <linux/mutex.h>
 #include <linux/slab.h>
 #include <linux/static_call.h>
+#include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 #include <linux/workqueue.h>
 
@@ -31,6 +35,11 @@
  * @slices: of struct vcpu's statistics, as are @user_exits and @halt_ns: as they were when they were looked at last
  * @user_exits: see @slices
  * @halt_ns: see @slices
+ * @counted: as @generation, which is none while exits are counted: the way of those that are only logged is shorter
+ * @logs: the exit at hand has a record, too
+ * @counts: by reason; NULL: nobody has counted yet
+ * @current_count: what the exit at hand is counted as
+ * @began: the TSC at that exit
  * @ring: shared with the client; NULL: none yet. Once there it stays, for it may be mapped.
  * @first: see @record
  * @end: see @record
@@ -40,6 +49,10 @@ struct exit_log {
 	struct pith_exit_record *record;
 	u64 left, user;
 	u64 slices, user_exits, halt_ns;
+	u32 counted;
+	bool logs;
+	struct pith_exit_count *counts, *current_count;
+	u64 began;
 	struct pith_exit_log *ring;
 	struct pith_exit_record *first, *end;
 };
@@ -94,35 +107,79 @@ static __always_inline void begin(struct vcpu *vcpu, struct exit_log *log)
 	static_call(exit_log_info)(vcpu, record);
 }
 
-/* The settings are not those that this vCPU knows. Return: whether exits are logged now; the one at hand is not. */
-static noinline bool adopt(struct vcpu *vcpu, struct exit_log *log, u32 generation)
+static void finish_counted(struct vcpu *vcpu, struct exit_log *log)
 {
-	if (!generation)
-		return false;
-	log->generation = generation;
+	u64 ticks = rdtsc() - log->began;
+
+	log->current_count->ticks += ticks;
+	log->current_count->histogram[min(__fls(ticks | 1), PITH_EXIT_BUCKETS - 1ul)]++;
+	if (log->logs)
+		finish(vcpu, log);
+}
+
+static void begin_counted(struct vcpu *vcpu, struct exit_log *log)
+{
+	struct pith_exit_record record;
+	u32 slot;
+
+	log->began = rdtsc();
+	static_call(exit_log_info)(vcpu, &record);
+	slot = pith_exit_slot(record.reason);
+	log->current_count = &log->counts[slot];
+	log->current_count->reason = slot;
+	log->current_count->count++;
+	if (log->logs)
+		begin(vcpu, log);
+}
+
+/* The settings are not those that this vCPU knows. The exit at hand is neither logged nor counted under them. */
+static void adopt(struct vcpu *vcpu, struct exit_log *log, u32 generation)
+{
+	const struct vm *vm = vcpu->vm;
+	bool counts = READ_ONCE(vm->exit_log.counters);
+
+	log->logs = READ_ONCE(vm->exit_log.logs);
+	log->generation = counts ? NO_GENERATION : generation;
+	log->counted = counts ? generation : NO_GENERATION;
 	log->slices = vcpu->stat.slices;
 	log->user_exits = vcpu->stat.user_exits;
 	log->halt_ns = vcpu->stat.halt_ns;
 	log->user = 0;
-	return true;
 }
 
-/*
- * Instead of backend.enter(): finishes the record of the last exit, and begins that of the next one. Counted in instructions,
- * and so is exit_info: no place for function tracing.
- */
-notrace void exit_log_enter(struct vcpu *vcpu)
+/* All but an exit that is logged and not counted, as the one before it was. */
+static noinline void enter_otherwise(struct vcpu *vcpu, struct exit_log *log, u32 generation)
 {
-	/* Pairs with the release in switch_on(): its rings are there. */
-	u32 generation = smp_load_acquire(&vcpu->vm->exit_log.generation);
-	struct exit_log *log = vcpu->exit_log;
-
-	if (likely(generation == log->generation)) {
-		finish(vcpu, log);
-	} else if (!adopt(vcpu, log, generation)) {
+	if (!generation) {
 		static_call(exit_log_vendor)(vcpu);
 		return;
 	}
+	if (generation == log->counted)
+		finish_counted(vcpu, log);
+	else
+		adopt(vcpu, log, generation);
+	static_call(exit_log_vendor)(vcpu);
+	if (generation == log->counted)
+		begin_counted(vcpu, log);
+	else if (log->logs)
+		begin(vcpu, log);
+}
+
+/*
+ * Instead of backend.enter(): finishes the record of the last exit, and begins that of the next one. Counted in
+ * instructions, and so is exit_info: no place for function tracing.
+ */
+notrace void exit_log_enter(struct vcpu *vcpu)
+{
+	/* Pairs with the release in settings_changed(): its rings are there. */
+	u32 generation = smp_load_acquire(&vcpu->vm->exit_log.generation);
+	struct exit_log *log = vcpu->exit_log;
+
+	if (unlikely(generation != log->generation)) {
+		enter_otherwise(vcpu, log, generation);
+		return;
+	}
+	finish(vcpu, log);
 	static_call(exit_log_vendor)(vcpu);
 	begin(vcpu, log);
 }
@@ -136,7 +193,7 @@ int exit_log_run(struct vcpu *vcpu)
 	if (log->left)
 		log->user += rdtsc() - log->left;
 	r = vcpu_run(vcpu);
-	log->left = READ_ONCE(vcpu->vm->exit_log.generation) == log->generation ? rdtsc() : 0;
+	log->left = log->logs ? rdtsc() : 0;
 	return r;
 }
 
@@ -227,6 +284,28 @@ static long create_rings(struct vm *vm, u32 nr)
 	return 0;
 }
 
+/* After a change of what is logged and counted. */
+static void settings_changed(struct vm *vm)
+{
+	bool was = vm->exit_log.generation, is = vm->exit_log.logs || vm->exit_log.counters;
+
+	if (++vm->exit_log.last == NO_GENERATION)
+		vm->exit_log.last = 1;
+	smp_store_release(&vm->exit_log.generation, is ? vm->exit_log.last : 0);
+	if (is && !was)
+		watch();
+	else if (was && !is)
+		unwatch();
+}
+
+static void set_logs(struct vm *vm, bool logs)
+{
+	if (vm->exit_log.logs == logs)
+		return;
+	vm->exit_log.logs = logs;
+	settings_changed(vm);
+}
+
 static long switch_on(struct vm *vm, unsigned long nr)
 {
 	long r;
@@ -236,21 +315,9 @@ static long switch_on(struct vm *vm, unsigned long nr)
 	if (vm->exit_log.nr && vm->exit_log.nr != nr)
 		return -EBUSY;
 	r = create_rings(vm, nr);
-	if (r || vm->exit_log.generation)
-		return r;
-	if (++vm->exit_log.last == NO_GENERATION)
-		vm->exit_log.last = 1;
-	smp_store_release(&vm->exit_log.generation, vm->exit_log.last);
-	watch();
-	return 0;
-}
-
-static void switch_off(struct vm *vm)
-{
-	if (!vm->exit_log.generation)
-		return;
-	WRITE_ONCE(vm->exit_log.generation, 0);
-	unwatch();
+	if (!r)
+		set_logs(vm, true);
+	return r;
 }
 
 long exit_log_set(struct vm *vm, unsigned long nr)
@@ -261,7 +328,7 @@ long exit_log_set(struct vm *vm, unsigned long nr)
 	if (nr)
 		r = switch_on(vm, nr);
 	else
-		switch_off(vm);
+		set_logs(vm, false);
 	mutex_unlock(&vm->lock);
 	return r;
 }
@@ -275,6 +342,130 @@ struct page *exit_log_page(struct vcpu *vcpu, unsigned long index)
 	return vmalloc_to_page((void *)ring + index * PAGE_SIZE);
 }
 
+/* -- the file of counts ------------------------------------------------------------------------------------------- */
+
+static int create_counts(struct vcpu *vcpu)
+{
+	struct exit_log *log = vcpu->exit_log;
+
+	if (!log->counts)
+		log->counts = kvcalloc(PITH_EXIT_REASONS, sizeof(*log->counts), GFP_KERNEL_ACCOUNT);
+	return log->counts ? 0 : -ENOMEM;
+}
+
+static int begin_to_count(struct vm *vm)
+{
+	struct vcpu *vcpu;
+	unsigned int i;
+
+	vm_for_each_vcpu(vm, vcpu, i)
+		if (create_counts(vcpu))
+			return -ENOMEM;
+	if (!vm->exit_log.counters++)
+		settings_changed(vm);
+	return 0;
+}
+
+/* One row, if there is something in it: a copy, for the vCPU goes on counting. Return: its size; or -EFAULT, -E2BIG. */
+static ssize_t copy_row(const struct vcpu *vcpu, unsigned int slot, char __user *user, size_t room)
+{
+	struct pith_exit_count row = vcpu->exit_log->counts[slot];
+
+	if (!row.count)
+		return 0;
+	if (room < sizeof(row))
+		return -E2BIG;
+	row.vcpu = vcpu->id;
+	return copy_to_user(user, &row, sizeof(row)) ? -EFAULT : sizeof(row);
+}
+
+static ssize_t copy_rows(struct vm *vm, char __user *user, size_t room)
+{
+	size_t size = 0;
+	struct vcpu *vcpu;
+	unsigned int i, slot;
+	ssize_t r;
+
+	vm_for_each_vcpu(vm, vcpu, i) {
+		for (slot = 0; slot < PITH_EXIT_REASONS; slot++) {
+			r = copy_row(vcpu, slot, user + size, room - size);
+			if (r < 0)
+				return r;
+			size += r;
+		}
+	}
+	return size;
+}
+
+static ssize_t counts_read(struct file *file, char __user *user, size_t room, loff_t *pos)
+{
+	struct vm *vm = file->private_data;
+	struct pith_exit_counts head = {
+		.isa = backend.isa,
+		.tsc_khz = tsc_khz,
+		.tsc = rdtsc(),
+		.nr_vcpus = vm_nr_vcpus(vm),
+	};
+	ssize_t size;
+
+	if (room < sizeof(head))
+		return -E2BIG;
+	size = copy_rows(vm, user + sizeof(head), room - sizeof(head));
+	if (size < 0)
+		return size;
+	head.nr_rows = size / sizeof(struct pith_exit_count);
+	return copy_to_user(user, &head, sizeof(head)) ? -EFAULT : size + (ssize_t)sizeof(head);
+}
+
+static int counts_release(struct inode *inode, struct file *file)
+{
+	struct vm *vm = file->private_data;
+
+	mutex_lock(&vm->lock);
+	if (!--vm->exit_log.counters)
+		settings_changed(vm);
+	mutex_unlock(&vm->lock);
+	vm_put(vm);
+	return 0;
+}
+
+static const struct file_operations counts_fops = {
+	.owner = THIS_MODULE,
+	.read = counts_read,
+	.release = counts_release,
+	.llseek = noop_llseek,
+};
+
+long exit_log_open_counts(struct vm *vm)
+{
+	int fd = get_unused_fd_flags(O_CLOEXEC);
+	struct file *file;
+	int r;
+
+	if (fd < 0)
+		return fd;
+	mutex_lock(&vm->lock);
+	r = begin_to_count(vm);
+	mutex_unlock(&vm->lock);
+	if (r)
+		goto put_fd;
+	vm_get(vm);
+	file = anon_inode_getfile("pith-exit-counts", &counts_fops, vm, O_RDONLY);
+	if (!IS_ERR(file)) {
+		fd_install(fd, file);
+		return fd;
+	}
+	r = PTR_ERR(file);
+	mutex_lock(&vm->lock);
+	if (!--vm->exit_log.counters)
+		settings_changed(vm);
+	mutex_unlock(&vm->lock);
+	vm_put(vm);
+put_fd:
+	put_unused_fd(fd);
+	return r;
+}
+
 /* -- lifetime ---------------------------------------------------------------------------------------------------- */
 
 int exit_log_create(struct vcpu *vcpu)
@@ -283,7 +474,9 @@ int exit_log_create(struct vcpu *vcpu)
 	if (!vcpu->exit_log)
 		return -ENOMEM;
 	vcpu->exit_log->generation = NO_GENERATION;
-	if (!vcpu->vm->exit_log.nr || !create_ring(vcpu, vcpu->vm->exit_log.nr))
+	vcpu->exit_log->counted = NO_GENERATION;
+	if ((!vcpu->vm->exit_log.nr || !create_ring(vcpu, vcpu->vm->exit_log.nr)) &&
+	    (!vcpu->vm->exit_log.counters || !create_counts(vcpu)))
 		return 0;
 	exit_log_destroy(vcpu);
 	return -ENOMEM;
@@ -292,12 +485,13 @@ int exit_log_create(struct vcpu *vcpu)
 void exit_log_destroy(struct vcpu *vcpu)
 {
 	vfree(vcpu->exit_log->ring);
+	kvfree(vcpu->exit_log->counts);
 	kfree(vcpu->exit_log);
 }
 
 void exit_log_vm_destroy(struct vm *vm)
 {
-	switch_off(vm);
+	set_logs(vm, false);
 }
 
 void exit_log_teardown(void)

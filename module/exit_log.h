@@ -37,6 +37,12 @@ long exit_log_set(struct vm *vm, unsigned long nr);
 /* exit_log_vm_destroy - nobody runs it any more */
 void exit_log_vm_destroy(struct vm *vm);
 
+/**
+ * exit_log_open_counts - PITH_INSPECT_EXITS: counts exits until the file is closed
+ * Return: its number, or an errno. It holds on to the VM. May sleep.
+ */
+long exit_log_open_counts(struct vm *vm);
+
 /** exit_log_page - a page of the ring, or NULL; its holder keeps the vCPU. @index: behind PITH_EXIT_LOG_PAGE_OFFSET */
 struct page *exit_log_page(struct vcpu *vcpu, unsigned long index);
 

@@ -17,6 +17,7 @@
 #include "backend.h"
 #include "cpu/msr.h"
 #include "cpu/state.h"
+#include "exit_log.h"
 #include "inspect.h"
 #include "ioctl.h"
 #include "irq/irqchip.h"
@@ -215,6 +216,11 @@ static long inspect_ioctl_get_page(void *object, void *arg)
 {
 	memory_inspect_page(object, arg, may_see_host());
 	return 0;
+}
+
+static long inspect_ioctl_count_exits(void *object, void *arg)
+{
+	return exit_log_open_counts(object);
 }
 
 static long inspect_ioctl_get_irqchip(void *object, void *arg)

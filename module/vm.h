@@ -62,12 +62,14 @@ struct vm {
 	unsigned int halt_poll_ns; /* the most, if the client has said so */
 	bool has_halt_poll_ns;
 	struct {
-		u32 generation;	   /* 0: off */
-		u32 last;	   /* that there was */
-		u32 nr;		   /* of records in each ring; 0: there are none */
-	} exit_log;		   /* see exit_log.c; vm->lock */
-	struct mutex inspecting;   /* one inspection at a time: see inspect.c */
-	unsigned int last_boosted; /* index of the vCPU that a spinning one yielded to last */
+		u32 generation; /* 0: off */
+		u32 last;	/* that there was */
+		u32 nr;		/* of records in each ring; 0: there are none */
+		bool logs;
+		unsigned int counters; /* who count */
+	} exit_log;		       /* see exit_log.c; vm->lock */
+	struct mutex inspecting;       /* one inspection at a time: see inspect.c */
+	unsigned int last_boosted;     /* index of the vCPU that a spinning one yielded to last */
 };
 
 long vm_create(unsigned long type);

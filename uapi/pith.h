@@ -171,6 +171,46 @@ struct pith_inspect_page {
 	__u64 entry, host;
 };
 
+/*
+ * Counts of exits. PITH_INSPECT_EXITS on the inspection file gives a file; as long as it is open they are counted. A read
+ * of it gives struct pith_exit_counts and its rows as of now, wherever the file's position is; E2BIG: there is no room.
+ */
+#define PITH_EXIT_BUCKETS 40
+#define PITH_EXIT_REASONS 256
+
+/**
+ * struct pith_exit_count - the exits of one vCPU for one reason
+ * @reason: the hardware's, in eight bits: see pith_exit_slot()
+ * @count: of exits, since they are counted
+ * @ticks: that they took until the next entry; that of the exit at hand is not in here yet
+ * @histogram: how many of them took 2^n ticks or more but less than 2^(n+1); the last one: or more
+ */
+struct pith_exit_count {
+	__u32 vcpu;
+	__u32 reason;
+	__u64 count;
+	__u64 ticks;
+	__u64 histogram[PITH_EXIT_BUCKETS];
+};
+
+/**
+ * struct pith_exit_counts - what a read begins with
+ * @tsc: when it was read
+ * @nr_rows: that follow: those with a count
+ */
+struct pith_exit_counts {
+	__u32 isa, tsc_khz;
+	__u64 tsc;
+	__u32 nr_vcpus, nr_rows;
+	struct pith_exit_count rows[];
+};
+
+/* AMD's few codes from 0x400 on are at 0xf8, and all ones, no entry, is at the end. */
+static inline __u32 pith_exit_slot(__u32 reason)
+{
+	return reason < 0xf8 ? reason : 0xf8 + (reason & 7);
+}
+
 #define PITH_GET_ENTRY_FAILURE _IOR(PITHIO, 0, struct pith_entry_failure)
 #define PITH_BREAK_ENTRY _IOW(PITHIO, 1, struct pith_break_entry)
 #define PITH_SET_EXIT_LOG _IO(PITHIO, 2)
@@ -179,6 +219,7 @@ struct pith_inspect_page {
 #define PITH_INSPECT_VCPU _IOWR(PITHIO, 18, struct pith_inspect_vcpu)
 #define PITH_INSPECT_SLOT _IOWR(PITHIO, 19, struct pith_inspect_slot)
 #define PITH_INSPECT_PAGE _IOWR(PITHIO, 20, struct pith_inspect_page)
+#define PITH_INSPECT_EXITS _IO(PITHIO, 21)
 
 #define PITH_DEVICE_IOCTLS(ROW)                                                                             \
 	ROW(KVM_GET_API_VERSION, api_version, RAW, "the version of the ABI: 12")                            \
@@ -284,6 +325,7 @@ struct pith_inspect_page {
 	ROW(PITH_INSPECT_VCPU, get_vcpu, STRUCT, "the state of a vCPU, stopped for a moment")         \
 	ROW(PITH_INSPECT_SLOT, get_slot, STRUCT, "the memory slots, one by one")                      \
 	ROW(PITH_INSPECT_PAGE, get_page, STRUCT, "the second-stage mapping of a guest-physical page") \
+	ROW(PITH_INSPECT_EXITS, count_exits, RAW, "counts the exits of all vCPUs: a file")            \
 	ROW(KVM_GET_IRQCHIP, get_irqchip, STRUCT, "the state of a PIC or the I/O APIC")
 
 #endif

@@ -17,6 +17,7 @@
 #include "power.h"
 #include "rtc.h"
 #include "serial.h"
+#include "stat.h"
 #include "term.h"
 #include "trace/trace.h"
 #include "vcpu.h"
@@ -51,6 +52,7 @@ static const char help[] =
 	"usage: pith run --kernel FILE [OPTION]...\n"
 	"       pith trace -o FILE --kernel FILE [OPTION]...\n"
 	"       pith inspect [PID] [OPTION]...\n"
+	"       pith stat [--json] [--interval SECONDS] [PID[:FD]]...\n"
 	"       pith --help | --version\n"
 	"\n"
 	"Run a Linux guest in a virtual machine, with its serial console on this terminal.\n"
@@ -69,6 +71,10 @@ static const char help[] =
 	"pith trace does the same, and records the guest's exits:\n"
 	"  -o FILE            as a web page, or for Perfetto if FILE ends in .json\n"
 	"  --symbols FILE     the guest kernel's System.map or vmlinux; it wants nokaslr in --append\n"
+	"\n"
+	"pith stat shows what VMs exit for, how often and for how long: those of the processes, or all of them.\n"
+	"  --interval SECONDS how long it counts before it shows that (default: 1)\n"
+	"  --json             once, for programs\n"
 	"\n"
 	"Exit status:\n"
 	"  0  the guest powered off or reset, or the user quit\n"
@@ -283,6 +289,8 @@ int main(int argc, char **argv)
 	}
 	if (argc >= 2 && !strcmp(argv[1], "inspect"))
 		return inspect_main(argc - 1, argv + 1);
+	if (argc >= 2 && !strcmp(argv[1], "stat"))
+		return stat_main(argc - 1, argv + 1);
 	if (argc < 2 || (strcmp(argv[1], "run") && strcmp(argv[1], "trace")))
 		usage("the command is missing: ", "pith run --kernel FILE");
 	trace = !strcmp(argv[1], "trace");
