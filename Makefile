@@ -60,6 +60,9 @@ irqbench membench: prepare
 	$(Q)$(MAKE) -s module
 	$(Q)selftests/irqbench $@
 
+docs:
+	$(Q)selftests/docs
+
 check:
 	$(Q)selftests/check
 
@@ -78,6 +81,7 @@ help:
 	@echo 'make membench what guest memory costs on both'
 	@echo 'make conformance  KVM'"'"'s own selftests on pith and on stock KVM; writes Documentation/conformance.md'
 	@echo 'make qemu     stock QEMU on pith: machines, disks, networks, firmware, debugger, snapshots, migration'
+	@echo 'make docs     Documentation/ as HTML, in build/docs'
 	@echo 'make check    style and static analysis'
 
-.PHONY: all module userspace prepare test fuzz demo qemu bench irqbench membench conformance check clean help
+.PHONY: all module userspace prepare test fuzz demo qemu bench irqbench membench conformance docs check clean help
