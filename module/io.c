@@ -54,17 +54,39 @@ static void write_rax(struct vcpu *vcpu, unsigned int size, u32 value)
 		*rax = (*rax & ~GENMASK_ULL(size * 8 - 1, 0)) | (value & GENMASK_ULL(size * 8 - 1, 0));
 }
 
-static int in_answered(struct vcpu *vcpu)
+static u32 first_value(struct vcpu *vcpu)
 {
 	u32 value = 0;
 
-	if (abandoned(vcpu))
-		return NEXT_ENTER;
 	memcpy(&value, pio_data(vcpu), vcpu->pio.size);
-	trace_kvm_pio(false, vcpu->pio.port, vcpu->pio.size, 1, value);
-	write_rax(vcpu, vcpu->pio.size, value);
+	return value;
+}
+
+/* Not inline: what an event does when it is on would cost its handler registers while it is off. */
+static noinline void trace_values(struct vcpu *vcpu, bool write, u32 count)
+{
+	trace_kvm_pio(write, vcpu->pio.port, vcpu->pio.size, count, first_value(vcpu));
+}
+
+/* Of the values in pio_data(). */
+static __always_inline void tell(struct vcpu *vcpu, bool write, u32 count)
+{
+	if (trace_kvm_pio_enabled())
+		trace_values(vcpu, write, count);
+}
+
+/* The value is in pio_data(), whoever has put it there. */
+static enum next finish_in(struct vcpu *vcpu)
+{
+	tell(vcpu, false, 1);
+	write_rax(vcpu, vcpu->pio.size, first_value(vcpu));
 	vcpu_advance(vcpu);
 	return NEXT_ENTER;
+}
+
+static int in_answered(struct vcpu *vcpu)
+{
+	return abandoned(vcpu) ? NEXT_ENTER : finish_in(vcpu);
 }
 
 static int out_seen(struct vcpu *vcpu)
@@ -76,14 +98,8 @@ static int out_seen(struct vcpu *vcpu)
 
 static enum next exit_in(struct vcpu *vcpu)
 {
-	u32 value;
-
-	if (irq_pio_read(vcpu, vcpu->pio.port, vcpu->pio.size, &value)) {
-		trace_kvm_pio(false, vcpu->pio.port, vcpu->pio.size, 1, value);
-		write_rax(vcpu, vcpu->pio.size, value);
-		vcpu_advance(vcpu);
-		return NEXT_ENTER;
-	}
+	if (irq_pio_read(vcpu, vcpu->pio.port, vcpu->pio.size, pio_data(vcpu)))
+		return finish_in(vcpu);
 	vcpu->complete_user = in_answered;
 	return ask_client(vcpu, true, 1);
 }
@@ -102,21 +118,14 @@ static enum next exit_out(struct vcpu *vcpu)
 
 	/* All four bytes at once; those that are not the port's are 0. */
 	*(u32 *)pio_data(vcpu) = value;
-	trace_kvm_pio(true, vcpu->pio.port, vcpu->pio.size, 1, value);
 	if (out_inside(vcpu, value)) {
+		tell(vcpu, true, 1);
 		vcpu_advance(vcpu);
 		return NEXT_ENTER;
 	}
+	tell(vcpu, true, 1);
 	vcpu->complete_user = out_seen;
 	return ask_client(vcpu, false, 1);
-}
-
-static u32 first_value(struct vcpu *vcpu)
-{
-	u32 value = 0;
-
-	memcpy(&value, pio_data(vcpu), vcpu->pio.size);
-	return value;
 }
 
 /* -- INS, OUTS --------------------------------------------------------------------------------------------------- */
@@ -207,7 +216,7 @@ static int ins_answered(struct vcpu *vcpu)
 	if (!string_span(vcpu, &linear, &count, &next))
 		return next;
 	count = min(count, vcpu->pio.count);
-	trace_kvm_pio(false, vcpu->pio.port, vcpu->pio.size, count, first_value(vcpu));
+	tell(vcpu, false, count);
 	switch (emulate_copy_out(vcpu, linear, pio_data(vcpu), count * vcpu->pio.size, &exception)) {
 	case INSN_DONE:
 		string_advance(vcpu, count);
@@ -270,7 +279,7 @@ static enum next exit_outs(struct vcpu *vcpu)
 		return exit_emulation_failure(vcpu, NULL, 0);
 	}
 	value = first_value(vcpu);
-	trace_kvm_pio(true, vcpu->pio.port, vcpu->pio.size, count, value);
+	tell(vcpu, true, count);
 	if (out_inside(vcpu, value)) {
 		string_advance(vcpu, 1);
 		return NEXT_ENTER;
