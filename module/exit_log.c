@@ -8,8 +8,6 @@
  * nowhere but there.
  */
 #include <linux/mm.h>
-#include <linux/anon_inodes.h>
-#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/log2.h>
 #include <linux/mutex.h>
@@ -120,13 +118,10 @@ static void finish_counted(struct vcpu *vcpu, struct exit_log *log)
 static void begin_counted(struct vcpu *vcpu, struct exit_log *log)
 {
 	struct pith_exit_record record;
-	u32 slot;
 
 	log->began = rdtsc();
 	static_call(exit_log_info)(vcpu, &record);
-	slot = pith_exit_slot(record.reason);
-	log->current_count = &log->counts[slot];
-	log->current_count->reason = slot;
+	log->current_count = &log->counts[pith_exit_slot(record.reason)];
 	log->current_count->count++;
 	if (log->logs)
 		begin(vcpu, log);
@@ -369,13 +364,16 @@ static int begin_to_count(struct vm *vm)
 /* One row, if there is something in it: a copy, for the vCPU goes on counting. Return: its size; or -EFAULT, -E2BIG. */
 static ssize_t copy_row(const struct vcpu *vcpu, unsigned int slot, char __user *user, size_t room)
 {
-	struct pith_exit_count row = vcpu->exit_log->counts[slot];
+	const struct pith_exit_count *count = &vcpu->exit_log->counts[slot];
+	struct pith_exit_count row;
 
-	if (!row.count)
+	if (!READ_ONCE(count->count))
 		return 0;
 	if (room < sizeof(row))
 		return -E2BIG;
+	row = *count;
 	row.vcpu = vcpu->id;
+	row.reason = slot;
 	return copy_to_user(user, &row, sizeof(row)) ? -EFAULT : sizeof(row);
 }
 
@@ -417,14 +415,19 @@ static ssize_t counts_read(struct file *file, char __user *user, size_t room, lo
 	return copy_to_user(user, &head, sizeof(head)) ? -EFAULT : size + (ssize_t)sizeof(head);
 }
 
-static int counts_release(struct inode *inode, struct file *file)
+static void stop_counting(struct vm *vm)
 {
-	struct vm *vm = file->private_data;
-
 	mutex_lock(&vm->lock);
 	if (!--vm->exit_log.counters)
 		settings_changed(vm);
 	mutex_unlock(&vm->lock);
+}
+
+static int counts_release(struct inode *inode, struct file *file)
+{
+	struct vm *vm = file->private_data;
+
+	stop_counting(vm);
 	vm_put(vm);
 	return 0;
 }
@@ -438,31 +441,16 @@ static const struct file_operations counts_fops = {
 
 long exit_log_open_counts(struct vm *vm)
 {
-	int fd = get_unused_fd_flags(O_CLOEXEC);
-	struct file *file;
-	int r;
+	long r;
 
-	if (fd < 0)
-		return fd;
 	mutex_lock(&vm->lock);
 	r = begin_to_count(vm);
 	mutex_unlock(&vm->lock);
 	if (r)
-		goto put_fd;
-	vm_get(vm);
-	file = anon_inode_getfile("pith-exit-counts", &counts_fops, vm, O_RDONLY);
-	if (!IS_ERR(file)) {
-		fd_install(fd, file);
-		return fd;
-	}
-	r = PTR_ERR(file);
-	mutex_lock(&vm->lock);
-	if (!--vm->exit_log.counters)
-		settings_changed(vm);
-	mutex_unlock(&vm->lock);
-	vm_put(vm);
-put_fd:
-	put_unused_fd(fd);
+		return r;
+	r = vm_open_file(vm, "pith-exit-counts", &counts_fops, vm);
+	if (r < 0)
+		stop_counting(vm);
 	return r;
 }
 

@@ -3,8 +3,6 @@
  * Binary statistics. A file reads as: header, id, descriptors, one u64 a counter; names and meanings are those of KVM's
  * counters. Source: KVM's api.rst, "KVM_GET_STATS_FD".
  */
-#include <linux/anon_inodes.h>
-#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/slab.h>
 
@@ -127,30 +125,12 @@ static const struct file_operations vcpu_stats_fops = {
 	.llseek = noop_llseek,
 };
 
-static long open_file(const char *name, const struct file_operations *fops, void *object, struct vm *vm)
-{
-	int fd = get_unused_fd_flags(O_CLOEXEC);
-	struct file *file;
-
-	if (fd < 0)
-		return fd;
-	file = anon_inode_getfile(name, fops, object, O_RDONLY);
-	if (IS_ERR(file)) {
-		put_unused_fd(fd);
-		return PTR_ERR(file);
-	}
-	vm_get(vm);
-	file->f_mode |= FMODE_PREAD;
-	fd_install(fd, file);
-	return fd;
-}
-
 long stats_open_vm(struct vm *vm)
 {
-	return open_file("pith-vm-stats", &vm_stats_fops, vm, vm);
+	return vm_open_file(vm, "pith-vm-stats", &vm_stats_fops, vm);
 }
 
 long stats_open_vcpu(struct vcpu *vcpu)
 {
-	return open_file("pith-vcpu-stats", &vcpu_stats_fops, vcpu, vcpu->vm);
+	return vm_open_file(vcpu->vm, "pith-vcpu-stats", &vcpu_stats_fops, vcpu);
 }

@@ -396,6 +396,24 @@ void vm_put(struct vm *vm)
 		vm_destroy(vm);
 }
 
+long vm_open_file(struct vm *vm, const char *name, const struct file_operations *fops, void *object)
+{
+	int fd = get_unused_fd_flags(O_CLOEXEC);
+	struct file *file;
+
+	if (fd < 0)
+		return fd;
+	file = anon_inode_getfile(name, fops, object, O_RDONLY);
+	if (IS_ERR(file)) {
+		put_unused_fd(fd);
+		return PTR_ERR(file);
+	}
+	vm_get(vm);
+	file->f_mode |= FMODE_PREAD;
+	fd_install(fd, file);
+	return fd;
+}
+
 static int vm_release(struct inode *inode, struct file *file)
 {
 	struct vm *vm = file->private_data;

@@ -75,6 +75,14 @@ struct vm {
 long vm_create(unsigned long type);
 void vm_get(struct vm *vm);
 void vm_put(struct vm *vm);
+
+/**
+ * vm_open_file - a new file to read, which holds on to the VM
+ * @object: the file's private_data; its release puts the VM
+ *
+ * May sleep. Return: the file's number, or an errno.
+ */
+long vm_open_file(struct vm *vm, const char *name, const struct file_operations *fops, void *object);
 struct vm *vm_of_file(struct file *file);
 
 /* Says once in the kernel log what broke, and ends the VM (never the host). */
