@@ -81,7 +81,10 @@ struct backend {
 	/** @exit_info: what the last exit was: @record's rip, info and reason. Interrupts off, in a slice. */
 	void (*exit_info)(struct vcpu *vcpu, struct pith_exit_record *record);
 
-	/** @exit_event: the event that the last exit was due to or has cut off, if any, as the hardware spells it; and its error code */
+	/**
+	 * @exit_event: the event that the last exit was due to or has cut off, if any, as the hardware spells it, and its error
+	 * code. Interrupts off, in a slice.
+	 */
 	void (*exit_event)(struct vcpu *vcpu, u32 *event, u32 *error);
 
 	/** @read_state: makes the missing groups valid in struct vcpu. In a slice or outside (the mutex is held). */

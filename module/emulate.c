@@ -208,18 +208,6 @@ static bool was_read(const struct mmio *mmio, const struct piece *piece)
 	return mmio->next_read < mmio->nr_reads && mmio->reads[mmio->next_read].gpa == piece->gpa;
 }
 
-/* Not inline: what an event does when it is on would cost the way here registers while it is off. */
-static noinline void trace_access(u32 type, u64 gpa, u32 len, const void *data)
-{
-	trace_kvm_mmio(type, len, gpa, data);
-}
-
-static __always_inline void tell(u32 type, u64 gpa, u32 len, const void *data)
-{
-	if (trace_kvm_mmio_enabled())
-		trace_access(type, gpa, len, data);
-}
-
 /* A read that no RAM answers: by an interrupt controller now, or by the client before the next try. */
 static enum insn_result read_device(struct vcpu *vcpu, const struct piece *piece, void *buf)
 {
@@ -233,11 +221,11 @@ static enum insn_result read_device(struct vcpu *vcpu, const struct piece *piece
 		f->gpa = piece->gpa;
 		f->len = piece->len;
 		if (!irq_mmio_read(vcpu, f->gpa, f->len, f->data)) {
-			tell(TRACE_MMIO_READ_UNSATISFIED, f->gpa, f->len, NULL);
+			trace_kvm_mmio(TRACE_MMIO_READ_UNSATISFIED, f->len, f->gpa, NULL);
 			mmio->wants_read = true;
 			return INSN_PENDING;
 		}
-		tell(TRACE_MMIO_READ, f->gpa, f->len, f->data);
+		trace_kvm_mmio(TRACE_MMIO_READ, f->len, f->gpa, f->data);
 		/* Kept like the client's answers: a second try must not read the register again. */
 		mmio->nr_reads++;
 	}
@@ -275,7 +263,7 @@ static enum insn_result write_device(struct vcpu *vcpu, const struct piece *piec
 	struct mmio_fragment *f;
 	u64 value = 0;
 
-	tell(TRACE_MMIO_WRITE, piece->gpa, piece->len, buf);
+	trace_kvm_mmio(TRACE_MMIO_WRITE, piece->len, piece->gpa, buf);
 	if (irq_mmio_write(vcpu, piece->gpa, piece->len, buf))
 		return INSN_DONE;
 	memcpy(&value, buf, piece->len);
@@ -530,7 +518,7 @@ static int read_answered(struct vcpu *vcpu)
 	}
 	/* The whole field: what is beyond the length is not looked at. */
 	memcpy(f->data, vcpu->run->mmio.data, sizeof(f->data));
-	tell(TRACE_MMIO_READ, f->gpa, f->len, f->data);
+	trace_kvm_mmio(TRACE_MMIO_READ, f->len, f->gpa, f->data);
 	mmio->nr_reads++;
 	return execute_instruction(vcpu);
 }

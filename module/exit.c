@@ -213,6 +213,7 @@ enum next exit_invalid_opcode(struct vcpu *vcpu)
 	}
 }
 
+/* What is asked for is gone with the answer, and to keep it would cost every CPUID. */
 static noinline void trace_cpuid(struct vcpu *vcpu)
 {
 	u64 *gpr = vcpu->regs.gpr;

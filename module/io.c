@@ -62,7 +62,7 @@ static u32 first_value(struct vcpu *vcpu)
 	return value;
 }
 
-/* Not inline: what an event does when it is on would cost its handler registers while it is off. */
+/* Not inline: what the event does when it is on would cost an OUT to the client five instructions while it is off. */
 static noinline void trace_values(struct vcpu *vcpu, bool write, u32 count)
 {
 	trace_kvm_pio(write, vcpu->pio.port, vcpu->pio.size, count, first_value(vcpu));

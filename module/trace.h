@@ -200,7 +200,8 @@ TRACE_EVENT(kvm_mmio,
 	),
 
 	TP_printk("mmio %s len %u gpa 0x%llx val 0x%llx",
-		  __print_symbolic(__entry->type, { 0, "unsatisfied-read" }, { 1, "read" }, { 2, "write" }),
+		  __print_symbolic(__entry->type, { TRACE_MMIO_READ_UNSATISFIED, "unsatisfied-read" },
+				   { TRACE_MMIO_READ, "read" }, { TRACE_MMIO_WRITE, "write" }),
 		  __entry->len, __entry->gpa, __entry->val)
 );
 
