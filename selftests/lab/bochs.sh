@@ -33,15 +33,17 @@ build_cd()
 # An idle CPU skips to its next timer, so L1's time runs ahead of ours; not where a person types (sync=slowdown).
 write_bochsrc()
 {
-	local console="mode=file, dev=$tmp/console" clock=none errors=ignore
+	local console="mode=file, dev=$tmp/console" clock=none errors=ignore host=$mem
 
 	[ -z "$interactive" ] || console="mode=term, dev=$(tty)" clock=slowdown
 	[ -z "$emulator_log" ] || errors=report
+	# It takes no more of ours; what L1 uses beyond goes into a file.
+	[ "$mem" -le 2048 ] || host=2048
 	cat >"$tmp/bochsrc" <<-END
 		display_library: nogui
 		config_interface: textconfig
 		cpu: model=$model, count=$smp, ips=100000000, reset_on_triple_fault=0, ignore_bad_msrs=1
-		memory: guest=$mem, host=$mem
+		memory: guest=$mem, host=$host
 		romimage: file=/usr/share/bochs/BIOS-bochs-latest, options=fastboot
 		vgaromimage: file=/usr/share/vgabios/vgabios.bin
 		pci: enabled=1, chipset=i440fx
