@@ -9,7 +9,9 @@
  * reads it before it looks, and again when it holds the lock. If it differs nothing is installed: the guest runs into
  * the same fault again.
  */
+#include <linux/cpu.h>
 #include <linux/mm.h>
+#include <linux/module.h>
 #include <linux/pgtable.h>
 #include <linux/sched/signal.h>
 #include <linux/srcu.h>
@@ -17,6 +19,11 @@
 
 #include "../compat.h"
 #include "internal.h"
+
+static int nx_huge_pages = -1;
+module_param(nx_huge_pages, int, 0444);
+MODULE_PARM_DESC(nx_huge_pages,
+		 "guests execute code in 4 KiB pages only: 1 always, 0 never, -1 where the CPU needs it");
 
 struct fault {
 	struct vm *vm;
@@ -203,6 +210,18 @@ static bool leaf_fits(const struct fault *fault, unsigned int level)
 	       !((fault->map.gfn ^ fault->map.pfn) & (pages - 1));
 }
 
+/*
+ * Some CPUs end in a machine check when the size of a page changes whose code is in the instruction TLB, and a guest can
+ * change it, of its own mapping. Not if no large page of ours can be executed from. Source: the kernel's admin guide,
+ * "iTLB multihit".
+ */
+static bool code_needs_small_pages(void)
+{
+	if (nx_huge_pages >= 0)
+		return nx_huge_pages;
+	return boot_cpu_has_bug(X86_BUG_ITLB_MULTIHIT) && !cpu_mitigations_off();
+}
+
 static void choose_leaf(struct fault *fault)
 {
 	const struct table_format *format = fault->vm->memory.format;
@@ -218,6 +237,11 @@ static void choose_leaf(struct fault *fault)
 	map->level = min(host_level(fault->vm->mm, fault->host), format->largest);
 	while (!leaf_fits(fault, map->level))
 		map->level--;
+	if (map->level > 1 && code_needs_small_pages()) {
+		map->large_no_exec = true;
+		if (map->exec)
+			map->level = 1;
+	}
 }
 
 /* -- the tables --------------------------------------------------------------------------------------------------- */
@@ -277,6 +301,7 @@ static int install_with_tables(struct fault *fault)
 	return r;
 }
 
+/* -EEXIST: something else stood there, and is gone now. */
 static int map_page(struct fault *fault)
 {
 	u64 gfn = fault->map.gfn;
@@ -284,11 +309,12 @@ static int map_page(struct fault *fault)
 
 	choose_leaf(fault);
 	r = install_with_tables(fault);
-	if (r == -EEXIST) {
-		/* Something that the notifier should have removed (a driver that does without it): now it is. */
+	/*
+	 * A large leaf that is not for code. Or something that the notifier should have removed (a driver that does
+	 * without it): now it is.
+	 */
+	if (r == -EEXIST)
 		memory_unmap(fault->vm, gfn, gfn + 1, true);
-		r = MEMORY_MAPPED;
-	}
 	return r;
 }
 
@@ -321,7 +347,10 @@ void memory_set_overlay(struct vm *vm, u64 gfn, struct page *page)
 
 static struct fault new_fault(struct vm *vm, u64 gpa, u32 access)
 {
-	return (struct fault){ .vm = vm, .map = { .gfn = gpa >> PAGE_SHIFT, .write = access & ACCESS_WRITE } };
+	return (struct fault){
+		.vm = vm,
+		.map = { .gfn = gpa >> PAGE_SHIFT, .write = access & ACCESS_WRITE, .exec = access & ACCESS_EXEC }
+	};
 }
 
 static void end_fault(struct fault *fault)
@@ -330,16 +359,12 @@ static void end_fault(struct fault *fault)
 		put_page(fault->page);
 }
 
-int memory_fault(struct vm *vm, u64 gpa, u32 access)
+static int answer_fault(struct vm *vm, u64 gpa, u32 access)
 {
 	struct fault fault = new_fault(vm, gpa, access);
 	struct page *overlay = READ_ONCE(vm->memory.overlay);
 	int r;
 
-	/* What is mapped is the caller's memory. */
-	if (current->mm != vm->mm)
-		return -EFAULT;
-	atomic64_inc(&vm->memory.nr_faults);
 	/* It was there before the slot was not: whoever creates that one since, sees it and takes it away. */
 	r = look_up_slot(&fault);
 	if (r == MEMORY_MMIO && overlay && overlay == find_overlay(&fault))
@@ -349,8 +374,26 @@ int memory_fault(struct vm *vm, u64 gpa, u32 access)
 	if (!r)
 		r = map_page(&fault);
 	end_fault(&fault);
+	return r;
+}
+
+int memory_fault(struct vm *vm, u64 gpa, u32 access)
+{
+	int r;
+
+	/* What is mapped is the caller's memory. */
+	if (current->mm != vm->mm)
+		return -EFAULT;
+	atomic64_inc(&vm->memory.nr_faults);
+	r = answer_fault(vm, gpa, access);
+	/*
+	 * Not left to the guest: to fetch the instruction it reads its page tables first, and where these stand in the
+	 * same large page it would have that mapped again.
+	 */
+	if (r == -EEXIST)
+		r = answer_fault(vm, gpa, access);
 	/* To try again means to let the guest fault again: its thread looks for signals on the way. */
-	return r == -EAGAIN ? MEMORY_MAPPED : r;
+	return r == -EAGAIN || r == -EEXIST ? MEMORY_MAPPED : r;
 }
 
 /* The common case: the client has the page, and the tables lack only the leaf. Whatever else: -EAGAIN. */

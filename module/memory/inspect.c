@@ -36,7 +36,7 @@ static u32 page_flags(const struct table_format *format, u64 entry)
 		flags |= PITH_PAGE_READ;
 	if (entry & format->write)
 		flags |= PITH_PAGE_WRITE;
-	if (format->exec ? entry & format->exec : !(entry & format->no_exec))
+	if (leaf_is_executable(format, entry))
 		flags |= PITH_PAGE_EXEC;
 	if (entry & format->accessed)
 		flags |= PITH_PAGE_ACCESSED;

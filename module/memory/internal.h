@@ -67,11 +67,18 @@ static inline u64 level_pages(unsigned int level)
 struct mapping {
 	u64 gfn, pfn;	    /* of the page that was touched; the leaf may cover more */
 	unsigned int level; /* the highest level for the leaf */
-	bool write;	    /* the access was one */
+	bool write, exec;   /* what the access was */
 	bool writable;	    /* what to grant */
 	bool clean;	    /* the CPU is to set the dirty bit, and to log that */
 	bool uncached;
+	bool large_no_exec; /* a leaf above the lowest level is not for code */
 };
+
+/* Of a leaf. */
+static inline bool leaf_is_executable(const struct table_format *format, u64 leaf)
+{
+	return format->exec ? leaf & format->exec : !(leaf & format->no_exec);
+}
 
 int tables_init(struct memory *m);
 

@@ -51,7 +51,8 @@ static u64 make_leaf(const struct table_format *format, const struct mapping *ma
 	u64 leaf = (map->pfn & ~(level_pages(level) - 1)) << PAGE_SHIFT;
 
 	leaf |= map->uncached ? format->leaf_uncached : format->leaf;
-	leaf |= format->read | format->exec | format->accessed;
+	leaf |= format->read | format->accessed;
+	leaf |= map->large_no_exec && level > 1 ? format->no_exec : format->exec;
 	if (map->writable)
 		leaf |= format->write | (map->clean ? 0 : format->dirty);
 	if (level > 1)
@@ -69,6 +70,11 @@ static bool add_table(struct memory *m, u64 *entry, u64 **spare)
 	return true;
 }
 
+static bool leaf_suffices(const struct table_format *format, u64 leaf, const struct mapping *map)
+{
+	return (!map->write || (leaf & format->write)) && (!map->exec || leaf_is_executable(format, leaf));
+}
+
 /* -EAGAIN: the entry is not @old any more. Another fault was there first, or the CPU set a bit. */
 static int set_leaf(struct memory *m, u64 *entry, u64 old, unsigned int level, const struct mapping *map)
 {
@@ -76,9 +82,9 @@ static int set_leaf(struct memory *m, u64 *entry, u64 old, unsigned int level, c
 
 	if (old && ((old ^ new) & ENTRY_ADDRESS))
 		return -EEXIST;
-	if (old && (!map->write || (old & m->format->write)))
+	if (old && leaf_suffices(m->format, old, map))
 		return 0;
-	/* More rights for one page of a large leaf: the host has split it and must have said so. */
+	/* More rights for one page of a large leaf: for code, or the host has split it and must have said so. */
 	if (level > map->level)
 		return -EEXIST;
 	return cmpxchg(entry, old, new) == old ? 0 : -EAGAIN;
