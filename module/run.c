@@ -473,31 +473,36 @@ static bool window_is_open(struct vcpu *vcpu)
 	return irq_takes_from_client(vcpu) && vcpu->event.type == EVENT_NONE && vcpu_interrupts_open(vcpu);
 }
 
-static enum next run_loop(struct vcpu *vcpu)
+/* A slice, and what its last exit could not be answered with inside of it. */
+static enum next run_slice(struct vcpu *vcpu)
 {
 	enum next next;
 	bool slow;
 
+	pv_scheduled_in(vcpu);
+	next = vcpu_slice(vcpu, &slow);
+	return slow ? backend.handle_exit(vcpu) : next;
+}
+
+/* What waits already when KVM_RUN begins lets no slice enter the guest, and no halt sleep: so that comes afterwards. */
+static enum next run_loop(struct vcpu *vcpu)
+{
+	enum next next;
+
 	vcpu->run->exit_reason = KVM_EXIT_UNKNOWN;
-	for (;;) {
-		next = vcpu_housekeeping(vcpu);
-		if (next != NEXT_ENTER)
-			return next;
-		if (vcpu->mp_state != KVM_MP_STATE_RUNNABLE) {
+	do {
+		if (unlikely(vcpu->mp_state != KVM_MP_STATE_RUNNABLE)) {
 			next = vcpu_halt(vcpu);
-			continue;
-		}
-		if (unlikely(wants_window(vcpu) && window_is_open(vcpu))) {
+		} else if (unlikely(wants_window(vcpu) && window_is_open(vcpu))) {
 			vcpu->run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
-			return NEXT_USER;
+			next = NEXT_USER;
+		} else {
+			next = run_slice(vcpu);
 		}
-		pv_scheduled_in(vcpu);
-		next = vcpu_slice(vcpu, &slow);
-		if (slow)
-			next = backend.handle_exit(vcpu);
-		if (next != NEXT_ENTER)
-			return next;
-	}
+		if (next == NEXT_ENTER)
+			next = vcpu_housekeeping(vcpu);
+	} while (next == NEXT_ENTER);
+	return next;
 }
 
 /* What struct kvm_run tells about the vCPU whatever the exit was. */
