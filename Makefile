@@ -52,6 +52,9 @@ conformance:
 qemu:
 	$(Q)LONG=1 selftests/run selftests/scripts/qemu_test
 
+tour:
+	$(Q)selftests/tour
+
 bench: prepare
 	$(Q)$(MAKE) -s all
 	$(Q)selftests/bench
@@ -81,7 +84,8 @@ help:
 	@echo 'make membench what guest memory costs on both'
 	@echo 'make conformance  KVM'"'"'s own selftests on pith and on stock KVM; writes Documentation/conformance.md'
 	@echo 'make qemu     stock QEMU on pith: machines, disks, networks, firmware, debugger, snapshots, migration'
+	@echo 'make tour     the experiments of Documentation/tour (VENDOR=amd|intel, CPU=model)'
 	@echo 'make docs     Documentation/ as HTML, in build/docs'
 	@echo 'make check    style and static analysis'
 
-.PHONY: all module userspace prepare test fuzz demo qemu bench irqbench membench conformance docs check clean help
+.PHONY: all module userspace prepare test fuzz demo qemu tour bench irqbench membench conformance docs check clean help
