@@ -54,6 +54,13 @@ static unsigned long resident(void)
 	return NPAGES - in_swap;
 }
 
+static void add_up(u64 sum)
+{
+	bool right = guest_sums() == sum;
+
+	printf("the guest's sum is right: %s; pages in RAM: %lu\n", right ? "yes" : "no", resident());
+}
+
 int main(void)
 {
 	int vm_stats, vcpu_stats;
@@ -70,7 +77,7 @@ int main(void)
 		sum += i * i;
 		guest_map(g, LINEAR + i * PAGE, GPA + i * PAGE, PTE_P | PTE_W);
 	}
-	printf("the guest's sum is right: %s; pages in RAM: %lu\n", guest_sums() == sum ? "yes" : "no", resident());
+	add_up(sum);
 
 	for (i = 0; i < 2; i++) {
 		if (madvise(memory, NPAGES * PAGE, MADV_PAGEOUT))
@@ -81,7 +88,7 @@ int main(void)
 	       stats_value(vm_stats, "mmu_shadow_zapped") > 0 ? "yes" : "no");
 
 	faults = stats_value(vcpu_stats, "pf_taken");
-	printf("the guest's sum is right: %s; pages in RAM: %lu\n", guest_sums() == sum ? "yes" : "no", resident());
+	add_up(sum);
 	printf("second-stage faults of the guest: %lu\n", stats_value(vcpu_stats, "pf_taken") - faults);
 	return 0;
 }
