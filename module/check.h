@@ -9,7 +9,7 @@
 #include "portable.h"
 
 #define CHECK_MAX_FIELDS 160
-#define CHECK_MAX_RANGES 8
+#define CHECK_MAX_RANGES 9
 
 /* A part of a field's value in words: a bit that is told if set, or a number that is always told. */
 struct check_part {

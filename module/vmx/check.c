@@ -26,6 +26,10 @@ static void set_range(struct check_view *view, unsigned int range, u64 must, u64
 	view->range[range].may = may;
 }
 
+/* 64 bits, each of which may be 1. Source: SDM volume 3, "Tertiary Processor-Based VM-Execution Controls". */
+#define IA32_VMX_PROCBASED_CTLS3 0x492
+#define PRIMARY_TERTIARY BIT(17)
+
 static void read_ranges(struct check_view *view)
 {
 	const struct vmx_capabilities *caps = &vmx_capabilities;
@@ -36,6 +40,8 @@ static void read_ranges(struct check_view *view)
 		rdmsr(capability_msrs[i], must, may);
 		set_range(view, i, must, may);
 	}
+	if (view->range[RANGE_PRIMARY].may & PRIMARY_TERTIARY)
+		rdmsrl(IA32_VMX_PROCBASED_CTLS3, view->range[RANGE_TERTIARY].may);
 	set_range(view, RANGE_CR0, caps->cr0_fixed0, caps->cr0_fixed1);
 	set_range(view, RANGE_CR4, caps->cr4_fixed0, caps->cr4_fixed1);
 	set_range(view, RANGE_EFER, 0, EFER_SCE | EFER_LME | EFER_LMA | EFER_NX);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * See rules.h. Source: SDM volume 3, chapter "VM Entries". What needs a control that no CPU with a pith guest uses is
- * left out.
+ * See rules.h. Source: SDM volume 3, chapter "VM Entries". Rules of features that pith's guests do not have are in
+ * rules_features.c.
  */
 #include "rules.h"
 #include "../cpu/regs.h"
@@ -39,6 +39,8 @@
 #define EXIT_LOAD_PAT BIT_ULL(19)
 #define EXIT_LOAD_EFER BIT_ULL(21)
 #define EXIT_SAVE_TIMER BIT_ULL(22)
+#define EXIT_LOAD_CET BIT_ULL(28)
+#define EXIT_LOAD_PKRS BIT_ULL(29)
 
 #define ENTRY_LOAD_DEBUG BIT_ULL(2)
 #define ENTRY_IA32E BIT_ULL(9)
@@ -46,6 +48,10 @@
 #define ENTRY_DEACTIVATE_DUAL BIT_ULL(11)
 #define ENTRY_LOAD_PAT BIT_ULL(14)
 #define ENTRY_LOAD_EFER BIT_ULL(15)
+#define ENTRY_LOAD_BNDCFGS BIT_ULL(16)
+#define ENTRY_LOAD_RTIT BIT_ULL(18)
+#define ENTRY_LOAD_CET BIT_ULL(20)
+#define ENTRY_LOAD_PKRS BIT_ULL(22)
 
 #define CR0_PE BIT_ULL(0)
 #define CR0_WP BIT_ULL(16)
@@ -112,29 +118,35 @@ static const struct check_part pin_parts[] = {
 };
 
 static const struct check_part primary_parts[] = {
-	{ "TPR shadow", 21, 1 },  { "NMI-window exiting", 22, 1 }, { "I/O bitmaps", 25, 1 },
-	{ "MSR bitmaps", 28, 1 }, { "secondary controls", 31, 1 }, { NULL },
-};
-
-static const struct check_part secondary_parts[] = {
-	{ "APIC accesses", 0, 1 },
-	{ "EPT", 1, 1 },
-	{ "x2APIC mode", 4, 1 },
-	{ "VPID", 5, 1 },
-	{ "unrestricted guest", 7, 1 },
-	{ "APIC registers", 8, 1 },
-	{ "interrupt delivery", 9, 1 },
-	{ "VM functions", 13, 1 },
-	{ "VMCS shadowing", 14, 1 },
-	{ "PML", 17, 1 },
-	{ "mode-based execute", 22, 1 },
-	{ "TSC scaling", 25, 1 },
+	{ "tertiary controls", 17, 1 },
+	{ "TPR shadow", 21, 1 },
+	{ "NMI-window exiting", 22, 1 },
+	{ "I/O bitmaps", 25, 1 },
+	{ "MSR bitmaps", 28, 1 },
+	{ "secondary controls", 31, 1 },
 	{ NULL },
 };
 
+static const struct check_part secondary_parts[] = {
+	{ "APIC accesses", 0, 1 },	 { "EPT", 1, 1 },
+	{ "x2APIC mode", 4, 1 },	 { "VPID", 5, 1 },
+	{ "unrestricted guest", 7, 1 },	 { "APIC registers", 8, 1 },
+	{ "interrupt delivery", 9, 1 },	 { "VM functions", 13, 1 },
+	{ "VMCS shadowing", 14, 1 },	 { "PML", 17, 1 },
+	{ "mode-based execute", 22, 1 }, { "PT uses guest-physical addresses", 24, 1 },
+	{ "TSC scaling", 25, 1 },	 { NULL },
+};
+
 static const struct check_part exit_parts[] = {
-	{ "64-bit host", 9, 1 }, { "acknowledge interrupt", 15, 1 },	 { "load PAT", 19, 1 },
-	{ "load EFER", 21, 1 },	 { "save VMX-preemption timer", 22, 1 }, { NULL },
+	{ "64-bit host", 9, 1 },
+	{ "acknowledge interrupt", 15, 1 },
+	{ "load PAT", 19, 1 },
+	{ "load EFER", 21, 1 },
+	{ "save VMX-preemption timer", 22, 1 },
+	{ "clear IA32_RTIT_CTL", 25, 1 },
+	{ "load CET", 28, 1 },
+	{ "load PKRS", 29, 1 },
+	{ NULL },
 };
 
 static const struct check_part entry_parts[] = {
@@ -144,7 +156,22 @@ static const struct check_part entry_parts[] = {
 	{ "deactivate dual-monitor treatment", 11, 1 },
 	{ "load PAT", 14, 1 },
 	{ "load EFER", 15, 1 },
+	{ "load BNDCFGS", 16, 1 },
+	{ "load IA32_RTIT_CTL", 18, 1 },
+	{ "load CET", 20, 1 },
+	{ "load PKRS", 22, 1 },
 	{ NULL },
+};
+
+static const struct check_part rtit_parts[] = {
+	{ "TraceEn", 0, 1 }, { "CYCEn", 1, 1 }, { "OS", 2, 1 },	    { "User", 3, 1 },	   { "CR3Filter", 7, 1 },
+	{ "ToPA", 8, 1 },    { "MTCEn", 9, 1 }, { "TSCEn", 10, 1 }, { "BranchEn", 13, 1 }, { NULL },
+};
+
+static const struct check_part cet_parts[] = {
+	{ "SH_STK_EN", 0, 1 }, { "WR_SHSTK_EN", 1, 1 }, { "ENDBR_EN", 2, 1 },
+	{ "LEG_IW_EN", 3, 1 }, { "NO_TRACK_EN", 4, 1 }, { "SUPPRESS_DIS", 5, 1 },
+	{ "SUPPRESS", 10, 1 }, { "TRACKER", 11, 1 },	{ NULL },
 };
 
 static const struct check_part eptp_parts[] = {
@@ -175,7 +202,7 @@ static const struct check_part reason_parts[] = {
 
 /* The encoding tells the width. */
 #define FIELD(name, encoding, parts) { #name, encoding, VMX_FIELD_SIZE(encoding), parts },
-static const struct check_field fields[] = { VMX_RULE_FIELDS(FIELD) };
+static const struct check_field fields[] = { VMX_RULE_FIELDS(FIELD) VMX_RULE_FIELDS_OF_LATE(FIELD) };
 static const struct check_field others[] = { VMX_OTHER_FIELDS(FIELD) };
 #undef FIELD
 
@@ -261,6 +288,12 @@ static const struct {
 	{ ENTRY_LOAD_DEBUG, LOADS_DEBUG, 0, F_VM_ENTRY_CONTROLS },
 	{ ENTRY_LOAD_PAT, LOADS_PAT, 0, F_VM_ENTRY_CONTROLS },
 	{ ENTRY_LOAD_EFER, LOADS_EFER, 0, F_VM_ENTRY_CONTROLS },
+	{ EXIT_LOAD_CET, VMX_HOST_CET, 0, F_VM_EXIT_CONTROLS },
+	{ EXIT_LOAD_PKRS, VMX_HOST_PKRS, 0, F_VM_EXIT_CONTROLS },
+	{ ENTRY_LOAD_BNDCFGS, VMX_LOADS_BNDCFGS, 0, F_VM_ENTRY_CONTROLS },
+	{ ENTRY_LOAD_RTIT, VMX_LOADS_RTIT, 0, F_VM_ENTRY_CONTROLS },
+	{ ENTRY_LOAD_CET, VMX_LOADS_CET, 0, F_VM_ENTRY_CONTROLS },
+	{ ENTRY_LOAD_PKRS, VMX_LOADS_PKRS, 0, F_VM_ENTRY_CONTROLS },
 	{ ENTRY_IA32E, IA32E, LEGACY, F_VM_ENTRY_CONTROLS },
 	{ CR0_PG, PAGING, 0, F_GUEST_CR0 },
 	{ CR4_CET, CET, 0, F_GUEST_CR4 },
@@ -773,16 +806,23 @@ static const struct check_rule pdpte_rules[] = {
 
 static const struct check_section sections[] = {
 	CHECK_SECTION("VM-Execution Control Fields", execution_rules),
+	CHECK_SECTION("VM-Execution Control Fields", vmx_feature_execution_rules),
 	CHECK_SECTION("VM-Exit Control Fields", exit_rules),
+	CHECK_SECTION("VM-Exit Control Fields", vmx_feature_exit_rules),
 	CHECK_SECTION("VM-Entry Control Fields", entry_rules),
+	CHECK_SECTION("VM-Entry Control Fields", vmx_feature_entry_rules),
 	CHECK_SECTION("Checks on Host Control Registers, MSRs, and SSP", host_register_rules),
+	CHECK_SECTION("Checks on Host Control Registers, MSRs, and SSP", vmx_feature_host_rules),
 	CHECK_SECTION("Checks on Host Segment and Descriptor-Table Registers", host_segment_rules),
 	CHECK_SECTION("Checks Related to Address-Space Size", host_size_rules),
 	CHECK_SECTION("Checks on Guest Control Registers, Debug Registers, and MSRs", register_rules),
+	CHECK_SECTION("Checks on Guest Control Registers, Debug Registers, and MSRs", vmx_feature_guest_rules),
 	CHECK_SECTION("Checks on Guest Segment Registers", segment_rules),
 	CHECK_SECTION("Checks on Guest Descriptor-Table Registers", table_rules),
 	CHECK_SECTION("Checks on Guest RIP, RFLAGS, and SSP", rip_rules),
+	CHECK_SECTION("Checks on Guest RIP, RFLAGS, and SSP", vmx_feature_ssp_rules),
 	CHECK_SECTION("Checks on Guest Non-Register State", state_rules),
+	CHECK_SECTION("Checks on Guest Non-Register State", vmx_feature_state_rules),
 	CHECK_SECTION("Checks on Guest Page-Directory-Pointer-Table Entries", pdpte_rules),
 };
 

@@ -98,7 +98,21 @@
 	FIELD(GUEST_PDPTR0, 0x280a, NULL)                         \
 	FIELD(GUEST_PDPTR1, 0x280c, NULL)                         \
 	FIELD(GUEST_PDPTR2, 0x280e, NULL)                         \
-	FIELD(GUEST_PDPTR3, 0x2810, NULL)
+	FIELD(GUEST_PDPTR3, 0x2810, NULL)                         \
+	FIELD(TERTIARY_VM_EXEC_CONTROL, 0x2034, NULL)             \
+	FIELD(GUEST_BNDCFGS, 0x2812, NULL)                        \
+	FIELD(GUEST_IA32_RTIT_CTL, 0x2814, rtit_parts)
+
+/* The same, of what not every kernel that pith builds for has a name for. */
+#define VMX_RULE_FIELDS_OF_LATE(FIELD)           \
+	FIELD(HOST_PKRS, 0x2c06, NULL)           \
+	FIELD(HOST_S_CET, 0x6c18, cet_parts)     \
+	FIELD(HOST_SSP, 0x6c1a, NULL)            \
+	FIELD(HOST_INTR_SSP_TABLE, 0x6c1c, NULL) \
+	FIELD(GUEST_PKRS, 0x2818, NULL)          \
+	FIELD(GUEST_S_CET, 0x6828, cet_parts)    \
+	FIELD(GUEST_SSP, 0x682a, NULL)           \
+	FIELD(GUEST_INTR_SSP_TABLE, 0x682c, NULL)
 
 /* What no rule is about. */
 #define VMX_OTHER_FIELDS(FIELD)                                  \
@@ -140,7 +154,7 @@
 #define VMX_FIELD_SIZE(encoding) (((encoding) >> 13 & 3) == 0 ? 2 : ((encoding) >> 13 & 3) == 2 ? 4 : 8)
 
 #define VMX_FIELD_INDEX(name, encoding, parts) F_##name,
-enum vmx_rule_field { VMX_RULE_FIELDS(VMX_FIELD_INDEX) VMX_NR_RULE_FIELDS };
+enum vmx_rule_field { VMX_RULE_FIELDS(VMX_FIELD_INDEX) VMX_RULE_FIELDS_OF_LATE(VMX_FIELD_INDEX) VMX_NR_RULE_FIELDS };
 #undef VMX_FIELD_INDEX
 
 /*
@@ -156,6 +170,7 @@ enum {
 	RANGE_CR0,
 	RANGE_CR4,
 	RANGE_EFER,
+	RANGE_TERTIARY,
 };
 
 /* For view->facts, beside those that vmx_checks works out itself: what the capability MSRs tell of the CPU. */
@@ -166,6 +181,19 @@ enum {
 #define CPU_HALTS BIT_ULL(60) /* activity states; IA32_VMX_MISC, bits 8:6 */
 #define CPU_SHUTS_DOWN BIT_ULL(61)
 #define CPU_WAITS_FOR_SIPI BIT_ULL(62)
+
+/* Facts that vmx_checks works out, for rules of features. */
+#define VMX_HOST_CET BIT_ULL(50)
+#define VMX_LOADS_CET BIT_ULL(51)
+#define VMX_HOST_PKRS BIT_ULL(52)
+#define VMX_LOADS_PKRS BIT_ULL(53)
+#define VMX_LOADS_RTIT BIT_ULL(54)
+#define VMX_LOADS_BNDCFGS BIT_ULL(55)
+
+/* Rules of features that pith's guests do not have: rules_features.c. */
+extern const struct check_rule vmx_feature_execution_rules[2], vmx_feature_exit_rules[1], vmx_feature_entry_rules[1];
+extern const struct check_rule vmx_feature_host_rules[6], vmx_feature_guest_rules[8], vmx_feature_ssp_rules[1];
+extern const struct check_rule vmx_feature_state_rules[1];
 
 extern const struct checks vmx_checks;
 

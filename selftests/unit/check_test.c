@@ -100,11 +100,12 @@ static void vmx_valid(struct check_view *view, enum mode mode)
 		.range = { [RANGE_PIN] = { 0x16, 0xff },
 			   [RANGE_PRIMARY] = { 0x10000000, 0xfffffff0 },
 			   [RANGE_SECONDARY] = { 0, 0x0fffffff },
-			   [RANGE_EXIT] = { 0x4, 0xffffff },
-			   [RANGE_ENTRY] = { 0x4, 0xffff },
+			   [RANGE_EXIT] = { 0x4, 0x32ffffff },
+			   [RANGE_ENTRY] = { 0x4, 0x75ffff },
 			   [RANGE_CR0] = { 0x80000021, 0xffffffff },
 			   [RANGE_CR4] = { 0x2000, 0xf7ffff | 0x800000 },
-			   [RANGE_EFER] = { 0, 0xd01 } },
+			   [RANGE_EFER] = { 0, 0xd01 },
+			   [RANGE_TERTIARY] = { 0, 0x1f } },
 	};
 	for (i = 0; i < ARRAY_SIZE(values); i++)
 		view->value[values[i].field] = values[i].value;
@@ -200,6 +201,10 @@ static bool run_row(const struct row *row)
 #define INJECT F_VM_ENTRY_INTR_INFO_FIELD
 #define AR(segment) F_GUEST_##segment##_AR_BYTES
 #define DELIVERY 0x202 /* with interrupt delivery the rest stays as it was */
+
+#define LOADS(bit) (0xc204 | 1ull << (bit))
+#define HOST_LOADS(bit) (0x2c8204 | 1ull << (bit))
+#define CLEARS_RTIT HOST_LOADS(25)
 
 /* clang-format off */
 static const struct row rows[] = {
@@ -354,6 +359,27 @@ static const struct row rows[] = {
 	{ LONG, "reserved bits", { { F_GUEST_PENDING_DBG_EXCEPTIONS, 0x10 } } },
 	{ LONG, "BS is RFLAGS.TF", { { F_GUEST_PENDING_DBG_EXCEPTIONS, 0 }, { F_GUEST_RFLAGS, 0x102 }, { F_GUEST_INTERRUPTIBILITY_INFO, 2 } } },
 	{ LONG, "all 1", { { F_VMCS_LINK_POINTER, 0x1008 } } },
+	{ LONG, "MSR does not allow", { { F_TERTIARY_VM_EXEC_CONTROL, 0x100 }, { F_CPU_BASED_VM_EXEC_CONTROL, 0xb0220000 } } },
+	{ LONG, "Intel PT need EPT", { { F_SECONDARY_VM_EXEC_CONTROL, 0x1000020 }, { F_VM_EXIT_CONTROLS, CLEARS_RTIT }, { F_VM_ENTRY_CONTROLS, LOADS(18) } } },
+	{ LONG, "to be cleared by exits", { { F_VM_EXIT_CONTROLS, 0x2c8204 }, { SECONDARY(0x1000000) }, { F_VM_ENTRY_CONTROLS, LOADS(18) } } },
+	{ LONG, "RTIT_CTL to be loaded", { { F_VM_ENTRY_CONTROLS, 0xc204 }, { SECONDARY(0x1000000) }, { F_VM_EXIT_CONTROLS, CLEARS_RTIT } } },
+	{ LONG, "CET needs", { { F_HOST_CR0, 0x80040033 }, { F_HOST_CR4, 0x802020 } } },
+	{ LONG, "bits 63:32", { { F_HOST_PKRS, HIGH }, { F_VM_EXIT_CONTROLS, HOST_LOADS(29) } } },
+	{ LONG, "reserved bits", { { F_HOST_S_CET, 0x40 }, { F_VM_EXIT_CONTROLS, HOST_LOADS(28) } } },
+	{ LONG, "SUPPRESS and", { { F_HOST_S_CET, 0xc00 }, { F_VM_EXIT_CONTROLS, HOST_LOADS(28) } } },
+	{ LONG, "canonical", { { F_HOST_S_CET, ODD }, { F_VM_EXIT_CONTROLS, HOST_LOADS(28) } } },
+	{ LONG, "canonical", { { F_HOST_INTR_SSP_TABLE, ODD }, { F_VM_EXIT_CONTROLS, HOST_LOADS(28) } } },
+	{ LONG, "bits 1:0", { { F_HOST_SSP, 2 }, { F_VM_EXIT_CONTROLS, HOST_LOADS(28) } } },
+	{ LONG, "reserved bits", { { F_GUEST_BNDCFGS, 4 }, { F_VM_ENTRY_CONTROLS, LOADS(16) } } },
+	{ LONG, "canonical", { { F_GUEST_BNDCFGS, ODD }, { F_VM_ENTRY_CONTROLS, LOADS(16) } } },
+	{ LONG, "reserved bits", { { F_GUEST_IA32_RTIT_CTL, 1 << 23 }, { F_VM_ENTRY_CONTROLS, LOADS(18) } } },
+	{ LONG, "bits 63:32", { { F_GUEST_PKRS, HIGH }, { F_VM_ENTRY_CONTROLS, LOADS(22) } } },
+	{ LONG, "reserved bits", { { F_GUEST_S_CET, 0x200 }, { F_VM_ENTRY_CONTROLS, LOADS(20) } } },
+	{ LONG, "SUPPRESS and", { { F_GUEST_S_CET, 0xc04 }, { F_VM_ENTRY_CONTROLS, LOADS(20) } } },
+	{ LONG, "canonical", { { F_GUEST_S_CET, ODD }, { F_VM_ENTRY_CONTROLS, LOADS(20) } } },
+	{ LONG, "canonical", { { F_GUEST_INTR_SSP_TABLE, ODD }, { F_VM_ENTRY_CONTROLS, LOADS(20) } } },
+	{ LONG, "bits 1:0", { { F_GUEST_SSP, 1 }, { F_VM_ENTRY_CONTROLS, LOADS(20) } } },
+	{ LONG, "an enclave", { { F_GUEST_INTERRUPTIBILITY_INFO, 0x12 } } },
 	{ PAE, "present entry", { { F_GUEST_PDPTR3, 0x1003 } } },
 	{ PAE, "present entry", { { F_GUEST_PDPTR0, ODD | 1 } } },
 
@@ -488,6 +514,34 @@ static void vmx_random_event(struct check_view *view, enum mode mode)
 		value[F_GUEST_PENDING_DBG_EXCEPTIONS] = 1 << 14;
 }
 
+/* What is loaded is valid, and what is not loaded may be anything. */
+static void vmx_random_features(struct check_view *view)
+{
+	u64 *value = view->value, loads = rand() % 2 ? 0x750000 : 0, host_loads = rand() % 2 ? 0x32000000 : 0;
+	unsigned int i;
+
+	value[F_VM_ENTRY_CONTROLS] |= loads;
+	value[F_VM_EXIT_CONTROLS] |= host_loads;
+	if (loads && host_loads)
+		value[F_SECONDARY_VM_EXEC_CONTROL] |= random_bits(0x1000000);
+	for (i = F_GUEST_BNDCFGS; i < VMX_NR_RULE_FIELDS; i++)
+		value[i] = random_bits(~0ull);
+	if (loads) {
+		value[F_GUEST_BNDCFGS] = random_canonical() & ~0xffcull;
+		value[F_GUEST_IA32_RTIT_CTL] = random_bits(0x0180ffff8f7bffffull);
+		value[F_GUEST_PKRS] = random_bits(0xffffffff);
+		value[F_GUEST_S_CET] = random_canonical() & ~0xbc0ull;
+		value[F_GUEST_SSP] = random_canonical() & ~3ull;
+		value[F_GUEST_INTR_SSP_TABLE] = random_canonical();
+	}
+	if (host_loads) {
+		value[F_HOST_PKRS] = random_bits(0xffffffff);
+		value[F_HOST_S_CET] = random_canonical() & ~0x7c0ull;
+		value[F_HOST_SSP] = random_canonical() & ~3ull;
+		value[F_HOST_INTR_SSP_TABLE] = random_canonical() & ~7ull;
+	}
+}
+
 static void vmx_random(struct check_view *view, enum mode mode)
 {
 	u64 *value = view->value;
@@ -526,6 +580,7 @@ static void vmx_random(struct check_view *view, enum mode mode)
 	value[F_GUEST_RFLAGS] |= random_bits(0x3d7fd5 & ~0x8028);
 	for (i = 0; i < 4; i++)
 		value[F_GUEST_PDPTR0 + i] = rand() % 2 ? random_bits(~1ull) : random_page() | 1 | random_bits(0xe18);
+	vmx_random_features(view);
 	vmx_random_segments(view, mode);
 	vmx_random_event(view, mode);
 }
