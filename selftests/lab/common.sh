@@ -51,3 +51,28 @@ libraries()
 		cp -L "$file" "$2/lib/x86_64-linux-gnu/"
 	done
 }
+
+# packaged PACKAGE TREE: Debian's package and what it needs, unpacked below TREE. They are fetched as if nothing were installed,
+# so that nothing has to be. But for the C library, which must be that of the interpreter.
+packaged()
+{
+	local archives=$2.packages file
+
+	mkdir -p "$archives/partial" "$2"
+	apt-get -qqy --no-install-recommends --download-only -o Dir::State::status=/dev/null -o Debug::NoLocking=1 \
+		-o Dir::Cache::archives="$archives" -o APT::Sandbox::User=root install "$1" >&2 ||
+		die "cannot download $1 (apt-get update?)"
+	rm "$archives"/libc6_*.deb
+	for file in "$archives"/*.deb; do
+		dpkg-deb --extract "$file" "$2"
+	done
+	rm -r "$archives"
+}
+
+# packaged_program TREE PROGRAM ROOT: PROGRAM of TREE/usr/bin with its shared objects, to be added at L1's /.
+packaged_program()
+{
+	mkdir -p "$3/usr/bin"
+	cp -L "$1/usr/bin/$2" "$3/usr/bin/"
+	libraries "$3/usr/bin/$2" "$3" "$1/usr/lib/x86_64-linux-gnu:$1/lib/x86_64-linux-gnu"
+}
