@@ -400,6 +400,46 @@ static void intel_guest(void)
 	run_rows(guest_rows, ARRAY_SIZE(guest_rows), false);
 }
 
+#define MSR_LOAD_COUNT 0x4014
+#define MSR_PAT 0x277
+#define HOST_PAT 0x0407050600070106 /* what the host has, and an exit loads again */
+#define FAILED_MSR_LOAD 0x80000022
+
+/* The VM-entry MSR-load area. */
+/* clang-format off */
+static const struct row msr_load_rows[] = {
+	{ MODE_LONG, "LOAD_INDEX0 is 0xc0000100: FS_BASE and", "LoadMSRs 1: unable to restore FSBASE or GSBASE",
+	  { { 0xe000, 0xc0000100 }, { MSR_LOAD_COUNT, 1 } } },
+	{ MODE_LONG, "LOAD_INDEX0 is 0xc0000101: FS_BASE and", "LoadMSRs 1: unable to restore FSBASE or GSBASE",
+	  { { 0xe000, 0xc0000101 }, { MSR_LOAD_COUNT, 1 } } },
+	{ MODE_LONG, "LOAD_INDEX0 is 0x808: no MSR of the x2APIC", "LoadMSRs 1: unable to restore X2APIC range MSR 808",
+	  { { 0xe000, 0x808 }, { MSR_LOAD_COUNT, 1 } } },
+	{ MODE_LONG, "LOAD_INDEX0 is 0x100000277: bits 63:32", "LoadMSRs 1: broken msr index 0x100000277",
+	  { { 0xe000, HIGH | MSR_PAT }, { 0xe002, HOST_PAT }, { MSR_LOAD_COUNT, 1 } } },
+	{ MODE_LONG, "LOAD_VALUE0 is 0x200: the value is one", "LoadMSRs 1: unable to set up MSR 277",
+	  { { 0xe000, MSR_PAT }, { 0xe002, 0x200 }, { MSR_LOAD_COUNT, 1 } } },
+	{ MODE_LONG, "LOAD_VALUE0 is 0x8000000000000000: the value", "LoadMSRs 1: unable to set up MSR c0000082",
+	  { { 0xe000, 0xc0000082 }, { 0xe002, ODD }, { MSR_LOAD_COUNT, 1 } } },
+	{ MODE_LONG, "LOAD_INDEX1 is 0xc0000101: FS_BASE and", "LoadMSRs 2: unable to restore FSBASE or GSBASE",
+	  { { 0xe001, 0xc0000101 }, { 0xe000, MSR_PAT }, { 0xe002, HOST_PAT }, { MSR_LOAD_COUNT, 2 } } },
+};
+/* clang-format on */
+
+static void intel_msr_loads(void)
+{
+	struct guest *g;
+	unsigned int i;
+
+	skip_if_safe();
+	g = spinning_guest(MODE_LONG);
+	for (i = 0; i < ARRAY_SIZE(msr_load_rows); i++) {
+		expect_refused(g, &msr_load_rows[i]);
+		expect_eq(get_failure(g).hardware_reason, FAILED_MSR_LOAD);
+		expect_running(g, MODE_LONG);
+	}
+	guest_destroy(g);
+}
+
 /* Selectors of the host: TI and RPL are 0. */
 static void intel_host_selectors(void)
 {
@@ -689,6 +729,7 @@ INTEL(controls)
 INTEL(host)
 INTEL(host_selectors)
 INTEL(guest)
+INTEL(msr_loads)
 INTEL(segments)
 INTEL(data_segments)
 INTEL(rflags)
@@ -712,6 +753,7 @@ static const struct test tests[] = {
 	{ "Intel: host state", on_intel_host },
 	{ "Intel: the host's selectors", on_intel_host_selectors },
 	{ "Intel: guest state", on_intel_guest },
+	{ "Intel: MSRs that an entry loads", on_intel_msr_loads },
 	{ "Intel: segment registers", on_intel_segments },
 	{ "Intel: data segments", on_intel_data_segments },
 	{ "Intel: RFLAGS", on_intel_rflags },

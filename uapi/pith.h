@@ -30,7 +30,8 @@ struct pith_entry_failure {
 /**
  * struct pith_break_entry - what the next entry is to fail of, for tests of what is told of it; undone by the failure
  * @nr: of fields
- * @field: by a VMCS field's encoding or the offset in a VMCB. They have to break a rule (else EINVAL).
+ * @field: by a VMCS field's encoding or the offset in a VMCB. They have to break a rule (else EINVAL). The entries of the
+ * VM-entry MSR-load area have numbers, too, see module/vmx/rules.h; MSRs before the one that breaks a rule are loaded.
  */
 #define PITH_MAX_BROKEN_FIELDS 4
 struct pith_break_entry {

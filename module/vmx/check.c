@@ -77,13 +77,28 @@ static u64 cpu_facts(void)
 	return facts;
 }
 
+/* A part of the VM-entry MSR-load area that has a number as if it were a field, or NULL. */
+static u64 *msr_load(struct vmx_vcpu *vmx, u32 number)
+{
+	u32 i = number - VMX_MSR_LOAD_FIELD;
+
+	return number < VMX_MSR_LOAD_FIELD ? NULL : &vmx->msr_loads[i % VMX_MSR_LOADS][i / VMX_MSR_LOADS];
+}
+
+static u64 read_value(struct vmx_vcpu *vmx, u32 number)
+{
+	const u64 *load = msr_load(vmx, number);
+
+	return load ? *load : vmcs_read_if_there(number);
+}
+
 void vmx_read_values(struct vcpu *vcpu, const struct check_field *fields, unsigned int nr, u64 *values)
 {
 	unsigned int i;
 
 	vmcs_get(to_vmx(vcpu));
 	for (i = 0; i < nr; i++)
-		values[i] = vmcs_read_if_there(fields[i].number);
+		values[i] = read_value(to_vmx(vcpu), fields[i].number);
 	vmcs_put();
 }
 
@@ -105,9 +120,14 @@ void vmx_read_fields(struct vcpu *vcpu, struct check_view *view)
 void vmx_write_field(struct vcpu *vcpu, unsigned int index, u64 value, bool undo)
 {
 	struct vmx_vcpu *vmx = to_vmx(vcpu);
+	u32 number = vmx_checks.fields[index].number;
+	u64 *load = msr_load(vmx, number);
 
 	vmcs_get(vmx);
-	vmcs_write_any(vmx_checks.fields[index].number, value);
+	if (load)
+		*load = value;
+	else
+		vmcs_write_any(number, value);
 	if (undo) {
 		vmx->host.cpu = -1;
 		vmx->host.cr3 = vmx->host.cr4 = vmx->host.fs_base = ~0ul;

@@ -165,6 +165,7 @@ void vmx_write_controls(struct vmx_vcpu *vmx)
 	vmcs_write32(VM_EXIT_MSR_STORE_COUNT, 0);
 	vmcs_write32(VM_EXIT_MSR_LOAD_COUNT, 0);
 	vmcs_write32(VM_ENTRY_MSR_LOAD_COUNT, 0);
+	vmcs_write64(VM_ENTRY_MSR_LOAD_ADDR, __pa(vmx->msr_loads));
 	vmcs_write32(VM_ENTRY_INTR_INFO_FIELD, 0);
 
 	if (caps->secondary & SECONDARY_EXEC_PAUSE_LOOP_EXITING) {

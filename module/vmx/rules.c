@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * See rules.h. Source: SDM volume 3, chapter "VM Entries". Rules of features that pith's guests do not have are in
- * rules_features.c.
+ * rules_features.c, those of the VM-entry MSR-load area in rules_msr_load.c.
  */
 #include "rules.h"
 #include "../cpu/regs.h"
@@ -202,7 +202,8 @@ static const struct check_part reason_parts[] = {
 
 /* The encoding tells the width. */
 #define FIELD(name, encoding, parts) { #name, encoding, VMX_FIELD_SIZE(encoding), parts },
-static const struct check_field fields[] = { VMX_RULE_FIELDS(FIELD) VMX_RULE_FIELDS_OF_LATE(FIELD) };
+static const struct check_field fields[] = { VMX_RULE_FIELDS(FIELD) VMX_RULE_FIELDS_OF_LATE(FIELD)
+						     VMX_MSR_LOAD_FIELDS(FIELD) };
 static const struct check_field others[] = { VMX_OTHER_FIELDS(FIELD) };
 #undef FIELD
 
@@ -824,6 +825,7 @@ static const struct check_section sections[] = {
 	CHECK_SECTION("Checks on Guest Non-Register State", state_rules),
 	CHECK_SECTION("Checks on Guest Non-Register State", vmx_feature_state_rules),
 	CHECK_SECTION("Checks on Guest Page-Directory-Pointer-Table Entries", pdpte_rules),
+	CHECK_SECTION("Loading MSRs", vmx_msr_load_rules),
 };
 
 const struct checks vmx_checks = {

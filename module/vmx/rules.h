@@ -114,6 +114,18 @@
 	FIELD(GUEST_SSP, 0x682a, NULL)           \
 	FIELD(GUEST_INTR_SSP_TABLE, 0x682c, NULL)
 
+/*
+ * The VM-entry MSR-load area, which is in memory: fields as well for the rules, as far as VMX_MSR_LOADS entries, by numbers
+ * that no field of a VMCS has (bit 15 is reserved). Of an entry first the lower half: index, and 32 reserved bits.
+ */
+#define VMX_MSR_LOADS 2
+#define VMX_MSR_LOAD_FIELD 0xe000
+#define VMX_MSR_LOAD_FIELDS(FIELD)                    \
+	FIELD(VM_ENTRY_MSR_LOAD_INDEX0, 0xe000, NULL) \
+	FIELD(VM_ENTRY_MSR_LOAD_INDEX1, 0xe001, NULL) \
+	FIELD(VM_ENTRY_MSR_LOAD_VALUE0, 0xe002, NULL) \
+	FIELD(VM_ENTRY_MSR_LOAD_VALUE1, 0xe003, NULL)
+
 /* What no rule is about. */
 #define VMX_OTHER_FIELDS(FIELD)                                  \
 	FIELD(GUEST_INTR_STATUS, 0x0810, NULL)                   \
@@ -154,7 +166,10 @@
 #define VMX_FIELD_SIZE(encoding) (((encoding) >> 13 & 3) == 0 ? 2 : ((encoding) >> 13 & 3) == 2 ? 4 : 8)
 
 #define VMX_FIELD_INDEX(name, encoding, parts) F_##name,
-enum vmx_rule_field { VMX_RULE_FIELDS(VMX_FIELD_INDEX) VMX_RULE_FIELDS_OF_LATE(VMX_FIELD_INDEX) VMX_NR_RULE_FIELDS };
+enum vmx_rule_field {
+	VMX_RULE_FIELDS(VMX_FIELD_INDEX) VMX_RULE_FIELDS_OF_LATE(VMX_FIELD_INDEX) VMX_MSR_LOAD_FIELDS(VMX_FIELD_INDEX)
+		VMX_NR_RULE_FIELDS
+};
 #undef VMX_FIELD_INDEX
 
 /*
@@ -194,6 +209,9 @@ enum {
 extern const struct check_rule vmx_feature_execution_rules[2], vmx_feature_exit_rules[1], vmx_feature_entry_rules[1];
 extern const struct check_rule vmx_feature_host_rules[6], vmx_feature_guest_rules[8], vmx_feature_ssp_rules[1];
 extern const struct check_rule vmx_feature_state_rules[1];
+
+/* Of the VM-entry MSR-load area: rules_msr_load.c. */
+extern const struct check_rule vmx_msr_load_rules[5];
 
 extern const struct checks vmx_checks;
 

@@ -15,6 +15,7 @@
 #include "vmcs.h"
 #include "entry.h"
 #include "../backend.h"
+#include "rules.h"
 
 /* What this machine's VMX is used with; written once, by vmx_setup(). */
 struct vmx_capabilities {
@@ -72,6 +73,8 @@ struct vmx_vcpu {
 	u64 cr4_owned;			  /* bits of CR4 that the guest may change without an exit */
 	u32 seen_rights[NR_SEGMENTS];	  /* as they were when struct vcpu got them */
 	struct vmx_host host;
+	/* The VM-entry MSR-load area. Nothing is loaded from it but when a client breaks entries, see PITH_BREAK_ENTRY. */
+	u64 msr_loads[VMX_MSR_LOADS][2] __aligned(16);
 };
 
 /* Source: SDM volume 3, table "Format of Posted-Interrupt Descriptor". */

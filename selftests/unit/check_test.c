@@ -204,6 +204,7 @@ static bool run_row(const struct row *row)
 
 #define LOADS(bit) (0xc204 | 1ull << (bit))
 #define HOST_LOADS(bit) (0x2c8204 | 1ull << (bit))
+#define LOADED F_VM_ENTRY_MSR_LOAD_COUNT
 #define CLEARS_RTIT HOST_LOADS(25)
 
 /* clang-format off */
@@ -383,6 +384,15 @@ static const struct row rows[] = {
 	{ PAE, "present entry", { { F_GUEST_PDPTR3, 0x1003 } } },
 	{ PAE, "present entry", { { F_GUEST_PDPTR0, ODD | 1 } } },
 
+	{ LONG, "FS_BASE and GS_BASE", { { F_VM_ENTRY_MSR_LOAD_INDEX0, 0xc0000101 }, { LOADED, 1 } } },
+	{ LONG, "FS_BASE and GS_BASE", { { F_VM_ENTRY_MSR_LOAD_INDEX1, 0xc0000100 }, { LOADED, 2 } } },
+	{ LONG, "of the x2APIC", { { F_VM_ENTRY_MSR_LOAD_INDEX0, 0x8ff }, { LOADED, 1 } } },
+	{ LONG, "outside of SMM no MSR", { { F_VM_ENTRY_MSR_LOAD_INDEX1, 0x9b }, { LOADED, 2 } } },
+	{ LONG, "bits 63:32 of the entry", { { F_VM_ENTRY_MSR_LOAD_INDEX1, HIGH | 0x277 }, { LOADED, 2 } } },
+	{ LONG, "that WRMSR takes", { { F_VM_ENTRY_MSR_LOAD_VALUE1, 0x0200 }, { F_VM_ENTRY_MSR_LOAD_INDEX1, 0x277 }, { LOADED, 2 } } },
+	{ LONG, "that WRMSR takes", { { F_VM_ENTRY_MSR_LOAD_VALUE0, ODD }, { F_VM_ENTRY_MSR_LOAD_INDEX0, 0xc0000082 }, { LOADED, 1 } } },
+	{ LONG, "that WRMSR takes", { { F_VM_ENTRY_MSR_LOAD_VALUE0, 2 }, { F_VM_ENTRY_MSR_LOAD_INDEX0, 0xc0000080 }, { LOADED, 1 } } },
+
 	{ SVM_LONG, "SVME", { { SVM_F_EFER, 0x500 } } },
 	{ SVM_LONG, "NW is 0", { { SVM_F_CR0, 0xa0010031 } } },
 	{ SVM_LONG, "bits 63:32", { { SVM_F_CR0, HIGH | 0x80010031 } } },
@@ -524,7 +534,7 @@ static void vmx_random_features(struct check_view *view)
 	value[F_VM_EXIT_CONTROLS] |= host_loads;
 	if (loads && host_loads)
 		value[F_SECONDARY_VM_EXEC_CONTROL] |= random_bits(0x1000000);
-	for (i = F_GUEST_BNDCFGS; i < VMX_NR_RULE_FIELDS; i++)
+	for (i = F_GUEST_BNDCFGS; i < F_VM_ENTRY_MSR_LOAD_INDEX0; i++)
 		value[i] = random_bits(~0ull);
 	if (loads) {
 		value[F_GUEST_BNDCFGS] = random_canonical() & ~0xffcull;
@@ -539,6 +549,22 @@ static void vmx_random_features(struct check_view *view)
 		value[F_HOST_S_CET] = random_canonical() & ~0x7c0ull;
 		value[F_HOST_SSP] = random_canonical() & ~3ull;
 		value[F_HOST_INTR_SSP_TABLE] = random_canonical() & ~7ull;
+	}
+}
+
+/* Entries beyond the count may be anything. */
+static void vmx_random_msr_loads(struct check_view *view)
+{
+	static const u32 msrs[] = { 0x10, 0x277, 0xc0000081, 0xc0000082, 0xc0000102, 0x700, 0x900 };
+	unsigned int i, nr = rand() % 3;
+	u64 *value = view->value;
+
+	value[F_VM_ENTRY_MSR_LOAD_COUNT] = nr;
+	value[F_VM_ENTRY_MSR_LOAD_ADDR] = random_page() & GENMASK_ULL(38, 0);
+	for (i = 0; i < 2; i++) {
+		value[F_VM_ENTRY_MSR_LOAD_INDEX0 + i] = i < nr ? msrs[rand() % ARRAY_SIZE(msrs)] : random_bits(~0ull);
+		value[F_VM_ENTRY_MSR_LOAD_VALUE0 + i] =
+			value[F_VM_ENTRY_MSR_LOAD_INDEX0 + i] == 0x277 ? random_pat() : random_canonical();
 	}
 }
 
@@ -581,6 +607,7 @@ static void vmx_random(struct check_view *view, enum mode mode)
 	for (i = 0; i < 4; i++)
 		value[F_GUEST_PDPTR0 + i] = rand() % 2 ? random_bits(~1ull) : random_page() | 1 | random_bits(0xe18);
 	vmx_random_features(view);
+	vmx_random_msr_loads(view);
 	vmx_random_segments(view, mode);
 	vmx_random_event(view, mode);
 }
