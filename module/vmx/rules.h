@@ -172,6 +172,12 @@ enum vmx_rule_field {
 };
 #undef VMX_FIELD_INDEX
 
+#define VMX_COUNT_FIELD(name, encoding, parts) +1
+enum { VMX_NR_OTHER_FIELDS = 0 VMX_OTHER_FIELDS(VMX_COUNT_FIELD) };
+#undef VMX_COUNT_FIELD
+
+extern const struct check_field vmx_rule_fields[VMX_NR_RULE_FIELDS], vmx_other_fields[VMX_NR_OTHER_FIELDS];
+
 /*
  * For view->range: what the capability MSRs tell of a field; the must bits of guest CR0 are those of an unrestricted
  * guest.
