@@ -39,6 +39,14 @@ bool check_in_range(const struct check_view *view, u64 value, u64 range, unsigne
 	return !(~value & view->range[range].must) && !(value & ~view->range[range].may);
 }
 
+/* Weaker than canonical: the highest bit of the linear-address width itself is free. */
+bool check_sign_extended(const struct check_view *view, u64 value, u64 unused, unsigned int instance)
+{
+	u64 high = value >> view->linear_bits;
+
+	return !high || high == ~0ull >> view->linear_bits;
+}
+
 bool check_canonical(const struct check_view *view, u64 value, u64 unused, unsigned int instance)
 {
 	u64 high = value >> (view->linear_bits - 1);

@@ -9,7 +9,7 @@
 #include "portable.h"
 
 #define CHECK_MAX_FIELDS 160
-#define CHECK_MAX_RANGES 9
+#define CHECK_MAX_RANGES 10
 
 /* A part of a field's value in words: a bit that is told if set, or a number that is always told. */
 struct check_part {
@@ -100,6 +100,7 @@ bool check_not_zero(const struct check_view *view, u64 value, u64 unused, unsign
 bool check_equal(const struct check_view *view, u64 value, u64 other, unsigned int instance);
 bool check_at_most(const struct check_view *view, u64 value, u64 most, unsigned int instance);
 bool check_in_range(const struct check_view *view, u64 value, u64 range, unsigned int instance);
+bool check_sign_extended(const struct check_view *view, u64 value, u64 unused, unsigned int instance);
 bool check_canonical(const struct check_view *view, u64 value, u64 unused, unsigned int instance);
 /* A physical address whose bits in @low are 0. */
 bool check_physical(const struct check_view *view, u64 value, u64 low, unsigned int instance);

@@ -30,6 +30,32 @@ static void set_range(struct check_view *view, unsigned int range, u64 must, u64
 #define IA32_VMX_PROCBASED_CTLS3 0x492
 #define PRIMARY_TERTIARY BIT(17)
 
+/*
+ * The counters that there are, each with an enable bit, and the bit of the performance metrics. Source: SDM volume 2,
+ * "CPUID", leaf 0Ah; volume 4, IA32_PERF_GLOBAL_CTRL.
+ */
+#define LEAF_COUNTERS 10
+#define FIXED_COUNTERS 32
+#define METRICS BIT_ULL(48)
+#define CAPABILITY_METRICS BIT_ULL(15)
+
+static u64 counter_enables(void)
+{
+	u32 general, fixed_bitmap, edx, unused;
+	u64 capabilities, enables;
+
+	if (boot_cpu_data.cpuid_level < LEAF_COUNTERS)
+		return 0;
+	cpuid(LEAF_COUNTERS, &general, &unused, &fixed_bitmap, &edx);
+	enables = GENMASK_ULL(general >> 8 & 0xff, 0) >> 1;
+	enables |= (GENMASK_ULL(edx & 0x1f, 0) >> 1 | fixed_bitmap) << FIXED_COUNTERS;
+	if (boot_cpu_has(X86_FEATURE_PDCM)) {
+		rdmsrl(MSR_IA32_PERF_CAPABILITIES, capabilities);
+		enables |= capabilities & CAPABILITY_METRICS ? METRICS : 0;
+	}
+	return enables;
+}
+
 static void read_ranges(struct check_view *view)
 {
 	const struct vmx_capabilities *caps = &vmx_capabilities;
@@ -44,6 +70,7 @@ static void read_ranges(struct check_view *view)
 		rdmsrl(IA32_VMX_PROCBASED_CTLS3, view->range[RANGE_TERTIARY].may);
 	set_range(view, RANGE_CR0, caps->cr0_fixed0, caps->cr0_fixed1);
 	set_range(view, RANGE_CR4, caps->cr4_fixed0, caps->cr4_fixed1);
+	set_range(view, RANGE_COUNTERS, 0, counter_enables());
 	set_range(view, RANGE_EFER, 0, EFER_SCE | EFER_LME | EFER_LMA | EFER_NX);
 }
 

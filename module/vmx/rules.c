@@ -670,7 +670,8 @@ static const struct check_rule table_rules[] = {
 
 static const struct check_rule rip_rules[] = {
 	{ F_GUEST_RIP, 0, false, "outside of 64-bit code bits 63:32 are 0", check_zero, HIGH_HALF, NO_CODE64 },
-	{ F_GUEST_RIP, 0, false, "in 64-bit code the address is canonical", check_canonical, 0, CODE64 },
+	{ F_GUEST_RIP, 0, false, "in 64-bit code bits beyond the linear-address width are alike", check_sign_extended,
+	  0, CODE64 },
 	{ F_GUEST_RFLAGS, 0, false, "reserved bits are 0", check_zero, RFLAGS_RESERVED },
 	{ F_GUEST_RFLAGS, 0, false, "bit 1 is 1", check_ones, RFLAGS_FIXED },
 	{ F_GUEST_RFLAGS, 0, false, "VM is 0 in IA-32e mode and with CR0.PE 0", vm_flag },
@@ -720,6 +721,7 @@ static const struct check_section sections[] = {
 	CHECK_SECTION("Checks on Host Control Registers, MSRs, and SSP", vmx_feature_host_rules),
 	CHECK_SECTION("Checks on Host Segment and Descriptor-Table Registers", host_segment_rules),
 	CHECK_SECTION("Checks Related to Address-Space Size", host_size_rules),
+	CHECK_SECTION("Checks Related to Address-Space Size", vmx_feature_host_size_rules),
 	CHECK_SECTION("Checks on Guest Control Registers, Debug Registers, and MSRs", register_rules),
 	CHECK_SECTION("Checks on Guest Control Registers, Debug Registers, and MSRs", vmx_feature_guest_rules),
 	CHECK_SECTION("Checks on Guest Segment Registers", segment_rules),

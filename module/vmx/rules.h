@@ -101,18 +101,22 @@
 	FIELD(GUEST_PDPTR3, 0x2810, NULL)                         \
 	FIELD(TERTIARY_VM_EXEC_CONTROL, 0x2034, NULL)             \
 	FIELD(GUEST_BNDCFGS, 0x2812, NULL)                        \
-	FIELD(GUEST_IA32_RTIT_CTL, 0x2814, rtit_parts)
+	FIELD(GUEST_IA32_RTIT_CTL, 0x2814, rtit_parts)            \
+	FIELD(GUEST_IA32_PERF_GLOBAL_CTRL, 0x2808, NULL)          \
+	FIELD(HOST_IA32_PERF_GLOBAL_CTRL, 0x2c04, NULL)
 
 /* The same, of what not every kernel that pith builds for has a name for. */
-#define VMX_RULE_FIELDS_OF_LATE(FIELD)           \
-	FIELD(HOST_PKRS, 0x2c06, NULL)           \
-	FIELD(HOST_S_CET, 0x6c18, cet_parts)     \
-	FIELD(HOST_SSP, 0x6c1a, NULL)            \
-	FIELD(HOST_INTR_SSP_TABLE, 0x6c1c, NULL) \
-	FIELD(GUEST_PKRS, 0x2818, NULL)          \
-	FIELD(GUEST_S_CET, 0x6828, cet_parts)    \
-	FIELD(GUEST_SSP, 0x682a, NULL)           \
-	FIELD(GUEST_INTR_SSP_TABLE, 0x682c, NULL)
+#define VMX_RULE_FIELDS_OF_LATE(FIELD)            \
+	FIELD(HOST_PKRS, 0x2c06, NULL)            \
+	FIELD(HOST_S_CET, 0x6c18, cet_parts)      \
+	FIELD(HOST_SSP, 0x6c1a, NULL)             \
+	FIELD(HOST_INTR_SSP_TABLE, 0x6c1c, NULL)  \
+	FIELD(GUEST_PKRS, 0x2818, NULL)           \
+	FIELD(GUEST_S_CET, 0x6828, cet_parts)     \
+	FIELD(GUEST_SSP, 0x682a, NULL)            \
+	FIELD(GUEST_INTR_SSP_TABLE, 0x682c, NULL) \
+	FIELD(GUEST_IA32_LBR_CTL, 0x2816, NULL)   \
+	FIELD(GUEST_UINV, 0x0814, NULL)
 
 /*
  * The VM-entry MSR-load area, which is in memory: fields as well for the rules, as far as VMX_MSR_LOADS entries, by numbers
@@ -192,6 +196,7 @@ enum {
 	RANGE_CR4,
 	RANGE_EFER,
 	RANGE_TERTIARY,
+	RANGE_COUNTERS, /* of IA32_PERF_GLOBAL_CTRL */
 };
 
 /* For view->facts, beside those that vmx_checks works out itself: what the capability MSRs tell of the CPU. */
@@ -213,8 +218,8 @@ enum {
 
 /* Rules of features that pith's guests do not have: rules_features.c. */
 extern const struct check_rule vmx_feature_execution_rules[2], vmx_feature_exit_rules[1], vmx_feature_entry_rules[1];
-extern const struct check_rule vmx_feature_host_rules[6], vmx_feature_guest_rules[8], vmx_feature_ssp_rules[1];
-extern const struct check_rule vmx_feature_state_rules[1];
+extern const struct check_rule vmx_feature_host_rules[7], vmx_feature_host_size_rules[1];
+extern const struct check_rule vmx_feature_guest_rules[10], vmx_feature_ssp_rules[2], vmx_feature_state_rules[2];
 
 /* Of the VM-entry MSR-load area: rules_msr_load.c. */
 extern const struct check_rule vmx_msr_load_rules[5];

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * See rules.h: the rules of what pith's guests do not have, but a client can break, or a later pith: tertiary controls,
- * Intel PT, CET, protection keys for supervisor pages, MPX, enclaves. Source: SDM volume 3, chapter "VM Entries".
+ * Intel PT, CET, protection keys for supervisor pages, MPX, enclaves, performance counters, last branch records, user
+ * interrupts. Source: SDM volume 3, chapter "VM Entries".
  */
 #include "rules.h"
 
@@ -10,7 +11,11 @@
 #define SECONDARY_EPT BIT_ULL(1)
 #define SECONDARY_PT BIT_ULL(24) /* Intel PT uses guest-physical addresses */
 #define EXIT_CLEAR_RTIT BIT_ULL(25)
+#define EXIT_LOAD_PERF BIT_ULL(12)
+#define ENTRY_LOAD_PERF BIT_ULL(13)
 #define ENTRY_LOAD_RTIT BIT_ULL(18)
+#define ENTRY_LOAD_UINV BIT_ULL(19)
+#define ENTRY_LOAD_LBR BIT_ULL(21)
 #define SHADOW_MOV_SS BIT_ULL(1)
 #define SHADOW_ENCLAVE BIT_ULL(4)
 #define CR0_WP BIT_ULL(16)
@@ -19,6 +24,7 @@
 #define S_CET_SUPPRESS BIT_ULL(10)
 #define S_CET_TRACKER BIT_ULL(11)
 #define BNDCFGS_RESERVED GENMASK_ULL(11, 2)
+#define LBR_RESERVED (GENMASK_ULL(15, 4) | GENMASK_ULL(63, 23))
 #define HIGH_HALF GENMASK_ULL(63, 32)
 
 /* Bits that are reserved whatever CPUID says. Source: SDM volume 3, "IA32_RTIT_CTL MSR". */
@@ -44,6 +50,28 @@ static bool ones_for_pt(const struct check_view *view, u64 value, u64 bits, unsi
 static bool host_wp_for_cet(const struct check_view *view, u64 cr0, u64 unused, unsigned int instance)
 {
 	return !(view->value[F_HOST_CR4] & CR4_CET) || (cr0 & CR0_WP);
+}
+
+static bool host_counters(const struct check_view *view, u64 value, u64 unused, unsigned int instance)
+{
+	return !(view->value[F_VM_EXIT_CONTROLS] & EXIT_LOAD_PERF) ||
+	       check_in_range(view, value, RANGE_COUNTERS, instance);
+}
+
+static bool guest_counters(const struct check_view *view, u64 value, u64 unused, unsigned int instance)
+{
+	return !(view->value[F_VM_ENTRY_CONTROLS] & ENTRY_LOAD_PERF) ||
+	       check_in_range(view, value, RANGE_COUNTERS, instance);
+}
+
+static bool last_branches(const struct check_view *view, u64 value, u64 reserved, unsigned int instance)
+{
+	return !(view->value[F_VM_ENTRY_CONTROLS] & ENTRY_LOAD_LBR) || !(value & reserved);
+}
+
+static bool user_interrupt_vector(const struct check_view *view, u64 value, u64 most, unsigned int instance)
+{
+	return !(view->value[F_VM_ENTRY_CONTROLS] & ENTRY_LOAD_UINV) || value <= most;
 }
 
 static bool not_both(const struct check_view *view, u64 value, u64 bits, unsigned int instance)
@@ -87,6 +115,11 @@ const struct check_rule vmx_feature_host_rules[] = {
 	{ F_HOST_S_CET, 0, false, NOT_BOTH, not_both, S_CET_SUPPRESS | S_CET_TRACKER, VMX_HOST_CET },
 	{ F_HOST_S_CET, BIT(0) | BIT(2), false, CANONICAL, canonical_page, 0, VMX_HOST_CET },
 	{ F_HOST_SSP, 0, false, ALIGNED, check_zero, 3, VMX_HOST_CET },
+	{ F_HOST_IA32_PERF_GLOBAL_CTRL, 0, false, RESERVED, host_counters },
+};
+
+const struct check_rule vmx_feature_host_size_rules[] = {
+	{ F_HOST_SSP, 0, false, CANONICAL, check_canonical, 0, VMX_HOST_CET },
 };
 
 const struct check_rule vmx_feature_guest_rules[] = {
@@ -98,13 +131,18 @@ const struct check_rule vmx_feature_guest_rules[] = {
 	{ F_GUEST_S_CET, 0, false, NOT_BOTH, not_both, S_CET_SUPPRESS | S_CET_TRACKER, VMX_LOADS_CET },
 	{ F_GUEST_S_CET, 0, false, CANONICAL, canonical_page, 0, VMX_LOADS_CET },
 	{ F_GUEST_INTR_SSP_TABLE, 0, false, CANONICAL, check_canonical, 0, VMX_LOADS_CET },
+	{ F_GUEST_IA32_PERF_GLOBAL_CTRL, 0, false, RESERVED, guest_counters },
+	{ F_GUEST_IA32_LBR_CTL, 0, false, RESERVED, last_branches, LBR_RESERVED },
 };
 
 const struct check_rule vmx_feature_ssp_rules[] = {
 	{ F_GUEST_SSP, 0, false, ALIGNED, check_zero, 3, VMX_LOADS_CET },
+	{ F_GUEST_SSP, 0, false, "bits beyond the linear-address width are alike", check_sign_extended, 0,
+	  VMX_LOADS_CET },
 };
 
 const struct check_rule vmx_feature_state_rules[] = {
 	{ F_GUEST_INTERRUPTIBILITY_INFO, 0, false, "MOV SS does not block where an enclave was interrupted", not_both,
 	  SHADOW_MOV_SS | SHADOW_ENCLAVE },
+	{ F_GUEST_UINV, 0, false, "the vector of user interrupts is at most 255", user_interrupt_vector, 255 },
 };

@@ -101,11 +101,12 @@ static void vmx_valid(struct check_view *view, enum mode mode)
 			   [RANGE_PRIMARY] = { 0x10000000, 0xfffffff0 },
 			   [RANGE_SECONDARY] = { 0, 0x0fffffff },
 			   [RANGE_EXIT] = { 0x4, 0x32ffffff },
-			   [RANGE_ENTRY] = { 0x4, 0x75ffff },
+			   [RANGE_ENTRY] = { 0x4, 0x7dffff },
 			   [RANGE_CR0] = { 0x80000021, 0xffffffff },
 			   [RANGE_CR4] = { 0x2000, 0xf7ffff | 0x800000 },
 			   [RANGE_EFER] = { 0, 0xd01 },
-			   [RANGE_TERTIARY] = { 0, 0x1f } },
+			   [RANGE_TERTIARY] = { 0, 0x1f },
+			   [RANGE_COUNTERS] = { 0, 0x70000000f } },
 	};
 	for (i = 0; i < ARRAY_SIZE(values); i++)
 		view->value[values[i].field] = values[i].value;
@@ -338,7 +339,8 @@ static const struct row rows[] = {
 	{ LONG, "base is canonical", { { F_GUEST_IDTR_BASE, ODD } } },
 	{ LONG, "bits 31:16 of the limit", { { F_GUEST_GDTR_LIMIT, 0x10000 } } },
 	{ COMPAT, "bits 63:32 are 0", { { F_GUEST_RIP, HIGH } } },
-	{ LONG, "canonical", { { F_GUEST_RIP, ODD } } },
+	{ LONG, "64-bit code bits beyond", { { F_GUEST_RIP, ODD } } },
+	{ LONG, "64-bit code bits beyond", { { F_GUEST_RIP, 1ull << 48 } } },
 	{ LONG, "reserved bits", { { F_GUEST_RFLAGS, 0xa } } },
 	{ LONG, "bit 1 is 1", { { F_GUEST_RFLAGS, 0 } } },
 	{ REAL, "VM is 0", { { F_GUEST_RFLAGS, 0x20002 } } },
@@ -371,6 +373,8 @@ static const struct row rows[] = {
 	{ LONG, "canonical", { { F_HOST_S_CET, ODD }, { F_VM_EXIT_CONTROLS, HOST_LOADS(28) } } },
 	{ LONG, "canonical", { { F_HOST_INTR_SSP_TABLE, ODD }, { F_VM_EXIT_CONTROLS, HOST_LOADS(28) } } },
 	{ LONG, "bits 1:0", { { F_HOST_SSP, 2 }, { F_VM_EXIT_CONTROLS, HOST_LOADS(28) } } },
+	{ LONG, "canonical", { { F_HOST_SSP, 1ull << 47 }, { F_VM_EXIT_CONTROLS, HOST_LOADS(28) } } },
+	{ LONG, "reserved bits", { { F_HOST_IA32_PERF_GLOBAL_CTRL, 0x10 }, { F_VM_EXIT_CONTROLS, HOST_LOADS(12) } } },
 	{ LONG, "reserved bits", { { F_GUEST_BNDCFGS, 4 }, { F_VM_ENTRY_CONTROLS, LOADS(16) } } },
 	{ LONG, "canonical", { { F_GUEST_BNDCFGS, ODD }, { F_VM_ENTRY_CONTROLS, LOADS(16) } } },
 	{ LONG, "reserved bits", { { F_GUEST_IA32_RTIT_CTL, 1 << 23 }, { F_VM_ENTRY_CONTROLS, LOADS(18) } } },
@@ -380,6 +384,10 @@ static const struct row rows[] = {
 	{ LONG, "canonical", { { F_GUEST_S_CET, ODD }, { F_VM_ENTRY_CONTROLS, LOADS(20) } } },
 	{ LONG, "canonical", { { F_GUEST_INTR_SSP_TABLE, ODD }, { F_VM_ENTRY_CONTROLS, LOADS(20) } } },
 	{ LONG, "bits 1:0", { { F_GUEST_SSP, 1 }, { F_VM_ENTRY_CONTROLS, LOADS(20) } } },
+	{ LONG, "bits beyond", { { F_GUEST_SSP, 1ull << 48 }, { F_VM_ENTRY_CONTROLS, LOADS(20) } } },
+	{ LONG, "reserved bits", { { F_GUEST_IA32_PERF_GLOBAL_CTRL, 1ull << 35 }, { F_VM_ENTRY_CONTROLS, LOADS(13) } } },
+	{ LONG, "reserved bits", { { F_GUEST_IA32_LBR_CTL, 0x10 }, { F_VM_ENTRY_CONTROLS, LOADS(21) } } },
+	{ LONG, "user interrupts", { { F_GUEST_UINV, 256 }, { F_VM_ENTRY_CONTROLS, LOADS(19) } } },
 	{ LONG, "an enclave", { { F_GUEST_INTERRUPTIBILITY_INFO, 0x12 } } },
 	{ PAE, "present entry", { { F_GUEST_PDPTR3, 0x1003 } } },
 	{ PAE, "present entry", { { F_GUEST_PDPTR0, ODD | 1 } } },
@@ -527,7 +535,7 @@ static void vmx_random_event(struct check_view *view, enum mode mode)
 /* What is loaded is valid, and what is not loaded may be anything. */
 static void vmx_random_features(struct check_view *view)
 {
-	u64 *value = view->value, loads = rand() % 2 ? 0x750000 : 0, host_loads = rand() % 2 ? 0x32000000 : 0;
+	u64 *value = view->value, loads = rand() % 2 ? 0x7d2000 : 0, host_loads = rand() % 2 ? 0x32001000 : 0;
 	unsigned int i;
 
 	value[F_VM_ENTRY_CONTROLS] |= loads;
@@ -541,13 +549,17 @@ static void vmx_random_features(struct check_view *view)
 		value[F_GUEST_IA32_RTIT_CTL] = random_bits(0x0180ffff8f7bffffull);
 		value[F_GUEST_PKRS] = random_bits(0xffffffff);
 		value[F_GUEST_S_CET] = random_canonical() & ~0xbc0ull;
-		value[F_GUEST_SSP] = random_canonical() & ~3ull;
+		value[F_GUEST_SSP] = (random_canonical() ^ random_bits(1ull << (view->linear_bits - 1))) & ~3ull;
+		value[F_GUEST_IA32_PERF_GLOBAL_CTRL] = random_bits(0x70000000f);
+		value[F_GUEST_IA32_LBR_CTL] = random_bits(0x7f000f);
+		value[F_GUEST_UINV] = random_bits(0xff);
 		value[F_GUEST_INTR_SSP_TABLE] = random_canonical();
 	}
 	if (host_loads) {
 		value[F_HOST_PKRS] = random_bits(0xffffffff);
 		value[F_HOST_S_CET] = random_canonical() & ~0x7c0ull;
 		value[F_HOST_SSP] = random_canonical() & ~3ull;
+		value[F_HOST_IA32_PERF_GLOBAL_CTRL] = random_bits(0x70000000f);
 		value[F_HOST_INTR_SSP_TABLE] = random_canonical() & ~7ull;
 	}
 }
@@ -602,7 +614,8 @@ static void vmx_random(struct check_view *view, enum mode mode)
 	value[F_GUEST_DR7] = random_bits(0xffffffff);
 	value[F_GUEST_IA32_PAT] = random_pat();
 	value[F_GUEST_IA32_EFER] |= random_bits(0x801);
-	value[F_GUEST_RIP] = mode == LONG ? random_canonical() : random_bits(0xffffffff);
+	value[F_GUEST_RIP] = mode == LONG ? random_canonical() ^ random_bits(1ull << (view->linear_bits - 1))
+					  : random_bits(0xffffffff);
 	value[F_GUEST_RFLAGS] |= random_bits(0x3d7fd5 & ~0x8028);
 	for (i = 0; i < 4; i++)
 		value[F_GUEST_PDPTR0 + i] = rand() % 2 ? random_bits(~1ull) : random_page() | 1 | random_bits(0xe18);
