@@ -59,6 +59,9 @@ struct backend {
 	/** @set_intercepts: the client changed CPUID or what it wants to see: intercepts follow. Outside of a slice. */
 	void (*set_intercepts)(struct vcpu *vcpu);
 
+	/** @set_memory_root: the vCPU sees another address space now: memory_root(). Outside of a slice. */
+	void (*set_memory_root)(struct vcpu *vcpu);
+
 	/** @slice_begin: loads the vCPU on this CPU. Preemption off, interrupts on. */
 	void (*slice_begin)(struct vcpu *vcpu);
 	/** @slice_end: the host gets back everything that the next thread on this CPU relies on. */

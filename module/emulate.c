@@ -26,7 +26,7 @@
 
 int vcpu_read_guest(struct vcpu *vcpu, u64 gpa, void *buf, unsigned int size)
 {
-	return vcpu->in_slice ? guest_read_atomic(vcpu->vm, gpa, buf, size) : guest_read(vcpu->vm, gpa, buf, size);
+	return vcpu->in_slice ? vcpu_read_atomic(vcpu, gpa, buf, size) : vcpu_read(vcpu, gpa, buf, size);
 }
 
 static int read_entry(void *ctx, u64 gpa, void *entry, unsigned int size)
@@ -36,9 +36,7 @@ static int read_entry(void *ctx, u64 gpa, void *entry, unsigned int size)
 
 static int cmpxchg_entry(void *ctx, u64 gpa, unsigned int size, u64 *old, u64 new)
 {
-	struct vcpu *vcpu = ctx;
-
-	return guest_cmpxchg(vcpu->vm, gpa, size, old, new);
+	return vcpu_cmpxchg(ctx, gpa, size, old, new);
 }
 
 static const struct walk_ops walk_ops = { .read = read_entry, .update = cmpxchg_entry };
@@ -199,7 +197,7 @@ static __always_inline enum insn_result find(struct attempt *a, u64 linear, unsi
  */
 static bool is_device(struct vcpu *vcpu, const struct piece *piece, bool write)
 {
-	return vcpu->in_slice || memory_is_mmio(vcpu->vm, piece->gpa, write);
+	return vcpu->in_slice || memory_is_mmio(vcpu, piece->gpa, write);
 }
 
 /* An earlier try of this instruction has read it from a device. */
@@ -238,7 +236,7 @@ static enum insn_result read_piece(struct vcpu *vcpu, const struct piece *piece,
 {
 	if (was_read(&vcpu->mmio, piece) || is_device(vcpu, piece, false))
 		return read_device(vcpu, piece, buf);
-	if (!guest_read(vcpu->vm, piece->gpa, buf, piece->len))
+	if (!vcpu_read(vcpu, piece->gpa, buf, piece->len))
 		return INSN_DONE;
 	return is_device(vcpu, piece, false) ? read_device(vcpu, piece, buf) : INSN_UNHANDLED;
 }
@@ -281,7 +279,7 @@ static enum insn_result write_piece(struct vcpu *vcpu, const struct piece *piece
 {
 	if (is_device(vcpu, piece, true))
 		return write_device(vcpu, piece, buf);
-	if (!guest_write(vcpu->vm, piece->gpa, buf, piece->len))
+	if (!vcpu_write(vcpu, piece->gpa, buf, piece->len))
 		return INSN_DONE;
 	return is_device(vcpu, piece, true) ? write_device(vcpu, piece, buf) : INSN_UNHANDLED;
 }
@@ -367,7 +365,7 @@ static enum insn_result read_ram(struct vcpu *vcpu, u64 linear, void *buf, unsig
 	vcpu->mmio.gpa_known = false;
 	result = split(vcpu, linear, size, PAGE_SIZE, access, pieces, &nr, exception);
 	for (i = 0; i < nr && result == INSN_DONE; buf += pieces[i++].len)
-		if (guest_read(vcpu->vm, pieces[i].gpa, buf, pieces[i].len))
+		if (vcpu_read(vcpu, pieces[i].gpa, buf, pieces[i].len))
 			result = INSN_UNHANDLED;
 	return result;
 }
@@ -383,7 +381,7 @@ static enum insn_result write_ram(struct vcpu *vcpu, u64 linear, const void *buf
 	vcpu->mmio.gpa_known = false;
 	result = split(vcpu, linear, size, PAGE_SIZE, access | WALK_WRITE, pieces, &nr, exception);
 	for (i = 0; buf && i < nr && result == INSN_DONE; buf += pieces[i++].len)
-		if (guest_write(vcpu->vm, pieces[i].gpa, buf, pieces[i].len))
+		if (vcpu_write(vcpu, pieces[i].gpa, buf, pieces[i].len))
 			result = INSN_UNHANDLED;
 	return result;
 }
@@ -562,7 +560,7 @@ enum next exit_memory_fault(struct vcpu *vcpu, u64 gpa, u32 access)
 {
 	int r;
 
-	r = vcpu->in_slice ? memory_fault_atomic(vcpu->vm, gpa, access) : memory_fault(vcpu->vm, gpa, access);
+	r = vcpu->in_slice ? memory_fault_atomic(vcpu, gpa, access) : memory_fault(vcpu, gpa, access);
 	if (vcpu->in_slice && r == -EAGAIN)
 		return NEXT_SLOW;
 	trace_kvm_page_fault(vcpu, gpa, fault_error_code(access));

@@ -54,7 +54,10 @@ int vcpu_walk(struct vcpu *vcpu, const struct walk_ops *ops, void *ctx, u64 line
 /* WALK_USER, if it is a user's access. */
 u32 vcpu_user_access(struct vcpu *vcpu);
 
-/* guest_read(), or in a slice guest_read_atomic(). */
+/** fetch_forget - what was fetched before is not to be found again: the vCPU sees other memory */
+void fetch_forget(struct vcpu *vcpu);
+
+/* vcpu_read(), or in a slice vcpu_read_atomic(). */
 int vcpu_read_guest(struct vcpu *vcpu, u64 gpa, void *buf, unsigned int size);
 
 enum insn_mode vcpu_insn_mode(struct vcpu *vcpu);

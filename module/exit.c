@@ -10,6 +10,7 @@
 #include "emulate.h"
 #include "exit.h"
 #include "irq/irqchip.h"
+#include "smm.h"
 #include "trace.h"
 
 /* -- exceptions ------------------------------------------------------------------------------------------------- */
@@ -185,6 +186,16 @@ static bool is_hypercall(const u8 *bytes)
 	return bytes[0] == 0x0f && bytes[1] == 0x01 && (bytes[2] == 0xc1 || bytes[2] == 0xd9);
 }
 
+/* Where the CPU knows RSM in its own system-management mode only. */
+static bool is_rsm(struct vcpu *vcpu, u64 linear)
+{
+	struct exception exception;
+	u8 bytes[2];
+
+	return vcpu->smm.active && emulate_copy_in(vcpu, linear, bytes, sizeof(bytes), &exception) == INSN_DONE &&
+	       bytes[0] == 0x0f && bytes[1] == 0xaa;
+}
+
 /*
  * A guest that was moved from a CPU of the other vendor has the other vendor's hypercall instruction in its code.
  * Unless told not to, it is overwritten with ours, as KVM does, and the guest executes that.
@@ -195,11 +206,15 @@ enum next exit_invalid_opcode(struct vcpu *vcpu)
 	u8 bytes[HYPERCALL_SIZE];
 	u64 linear;
 
-	if (vcpu->vm->disabled_quirks & KVM_X86_QUIRK_FIX_HYPERCALL_INSN)
+	if ((vcpu->vm->disabled_quirks & KVM_X86_QUIRK_FIX_HYPERCALL_INSN) && !vcpu->smm.active)
 		return exit_undefined(vcpu);
 	if (vcpu->in_slice)
 		return NEXT_SLOW;
 	linear = vcpu_linear_rip(vcpu, vcpu_insn_mode(vcpu));
+	if (is_rsm(vcpu, linear))
+		return exit_rsm(vcpu);
+	if (vcpu->vm->disabled_quirks & KVM_X86_QUIRK_FIX_HYPERCALL_INSN)
+		return exit_undefined(vcpu);
 	if (emulate_copy_in(vcpu, linear, bytes, sizeof(bytes), &exception) != INSN_DONE || !is_hypercall(bytes))
 		return exit_undefined(vcpu);
 	switch (emulate_copy_out(vcpu, linear, backend.hypercall, sizeof(bytes), &exception)) {

@@ -46,6 +46,14 @@ static struct fetched *kept(struct vcpu *vcpu, u64 linear)
 	return &vcpu->fetched[hash_64(linear, FETCHED_BITS)];
 }
 
+void fetch_forget(struct vcpu *vcpu)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(vcpu->fetched); i++)
+		vcpu->fetched[i].host = 0;
+}
+
 struct noting {
 	struct vcpu *vcpu;
 	struct fetched *fetched;
@@ -60,7 +68,7 @@ static int note_entry(void *ctx, u64 gpa, void *entry, unsigned int size)
 	if (i == ARRAY_SIZE(fetched->entry) || vcpu_read_guest(noting->vcpu, gpa, entry, size))
 		return -EFAULT;
 	memcpy(&fetched->entry[i].value, entry, size);
-	fetched->entry[i].host = guest_host_address(noting->vcpu->vm, gpa);
+	fetched->entry[i].host = guest_host_address(noting->vcpu, gpa);
 	return 0;
 }
 
@@ -89,7 +97,7 @@ static int translate_code(struct vcpu *vcpu, u64 linear, u64 *gpa, struct except
 	fetched->linear = linear;
 	fetched->cr3 = vcpu->cr3;
 	fetched->la57 = vcpu->cr4 & X86_CR4_LA57;
-	fetched->host = guest_host_address(vcpu->vm, *gpa);
+	fetched->host = guest_host_address(vcpu, *gpa);
 	return WALK_OK;
 }
 

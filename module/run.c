@@ -19,6 +19,7 @@
 #include "inspect.h"
 #include "irq/irqchip.h"
 #include "main.h"
+#include "smm.h"
 #include "trace.h"
 #include "vcpu.h"
 #include "vm.h"
@@ -270,6 +271,12 @@ static enum next answer_requests(struct vcpu *vcpu)
 		return NEXT_SLOW;
 	if (vcpu_take_request(vcpu, REQ_KICK))
 		return NEXT_SLOW;
+	if (unlikely(test_bit(REQ_SMI, &vcpu->requests))) {
+		if (vcpu->event.type == EVENT_NONE)
+			return NEXT_SLOW;
+		/* An event is on its way: an exit as soon as it is delivered. */
+		compat_send_reschedule(smp_processor_id());
+	}
 	if (vcpu_take_request(vcpu, REQ_TLB_FLUSH))
 		backend.flush_tlb(vcpu, true);
 	if (vcpu_take_request(vcpu, REQ_GUEST_TLB_FLUSH))
@@ -380,6 +387,8 @@ static bool vcpu_wakes(struct vcpu *vcpu)
 		return false;
 	if (vcpu->nmi_pending && !(vcpu->shadow & SHADOW_NMI))
 		return true;
+	if (test_bit(REQ_SMI, &vcpu->requests))
+		return true;
 	if (READ_ONCE(vcpu->pv.unhalted))
 		return true;
 	return vcpu->event.type != EVENT_NONE || (vcpu_interrupts_open(vcpu) && irq_waits(vcpu));
@@ -422,7 +431,8 @@ static enum next vcpu_halt(struct vcpu *vcpu)
 /* Source: SDM, "MP Initialization Protocol Algorithm for MP Systems". */
 void vcpu_answer_init_sipi(struct vcpu *vcpu)
 {
-	if (!vcpu_take_request(vcpu, REQ_INIT_SIPI))
+	/* System-management mode holds them up. */
+	if (!vcpu_take_request(vcpu, REQ_INIT_SIPI) || vcpu->smm.active)
 		return;
 	if (test_and_clear_bit(PENDING_INIT, &vcpu->pending_init_sipi)) {
 		vcpu_reset(vcpu, true);
@@ -450,13 +460,14 @@ static void answer_slow_requests(struct vcpu *vcpu)
 		irq_map_destinations(vcpu->vm);
 	if (vcpu_take_request(vcpu, REQ_INTERCEPTS))
 		backend.set_intercepts(vcpu);
+	smm_answer(vcpu);
 	inspect_answer(vcpu);
 }
 
 /* Between slices: what may sleep. */
 static enum next vcpu_housekeeping(struct vcpu *vcpu)
 {
-	if (unlikely(READ_ONCE(vcpu->requests) & (REQS_SLOW | BIT(REQ_PV_EOI) | BIT(REQ_VAPIC))))
+	if (unlikely(READ_ONCE(vcpu->requests) & (REQS_SLOW | BIT(REQ_PV_EOI) | BIT(REQ_VAPIC) | BIT(REQ_SMI))))
 		answer_slow_requests(vcpu);
 	if (READ_ONCE(vcpu->vm->bugged))
 		return -EIO;
@@ -512,7 +523,7 @@ static void fill_run(struct vcpu *vcpu)
 
 	vcpu_know(vcpu, STATE_RFLAGS | STATE_SHADOW);
 	run->if_flag = !!(vcpu->regs.rflags & RFLAGS_IF);
-	run->flags = 0;
+	run->flags = vcpu->smm.active ? KVM_RUN_X86_SMM : 0;
 	run->cr8 = irq_get_cr8(vcpu);
 	run->apic_base = vcpu->msr.apic_base;
 	run->ready_for_interrupt_injection = !vcpu->vm->pic_in_client || window_is_open(vcpu);

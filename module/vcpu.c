@@ -21,6 +21,7 @@
 #include "ioctl.h"
 #include "irq/irqchip.h"
 #include "pith.h"
+#include "smm.h"
 #include "stats.h"
 
 /* As KVM: so many MSRs in one call are too many. */
@@ -216,6 +217,9 @@ static long vcpu_ioctl_set_mp_state(void *object, void *arg)
 	/* Only local APICs in the module can wait for what ends these states. */
 	if (state > KVM_MP_STATE_SIPI_RECEIVED || (state != KVM_MP_STATE_RUNNABLE && !vcpu->lapic))
 		return -EINVAL;
+	/* That mode holds INIT up: nobody gets there from it. */
+	if ((state == KVM_MP_STATE_INIT_RECEIVED || state == KVM_MP_STATE_SIPI_RECEIVED) && smm_is_near(vcpu))
+		return -EINVAL;
 	if (state == KVM_MP_STATE_SIPI_RECEIVED) {
 		set_bit(PENDING_SIPI, &vcpu->pending_init_sipi);
 		vcpu_request(vcpu, REQ_INIT_SIPI);
@@ -236,6 +240,12 @@ static long vcpu_ioctl_interrupt(void *object, void *arg)
 static long vcpu_ioctl_nmi(void *object, void *arg)
 {
 	vcpu_queue_nmi(object);
+	return 0;
+}
+
+static long vcpu_ioctl_smi(void *object, void *arg)
+{
+	smm_interrupt(object);
 	return 0;
 }
 

@@ -72,11 +72,12 @@ enum vcpu_request {
 	REQ_TPR_ACCESS,	     /* the guest has accessed its TPR: the client is to hear of it */
 	REQ_VAPIC,	     /* at each entry: the guest has a word with its TPR in memory: see irq/vapic.c */
 	REQ_INTERCEPTS,	     /* what the guest may do without an exit changed */
+	REQ_SMI,	     /* an SMI arrived, or may be let in: see smm.h */
 	REQ_INSPECT,	     /* somebody wants to see its state: see inspect.c */
 };
 
 /* Bits of vcpu->pending_init_sipi. */
-enum { PENDING_INIT, PENDING_SIPI };
+enum { PENDING_INIT, PENDING_SIPI, PENDING_SMI };
 
 /* KICKED: in guest mode, but on the way out of it: an IPI was sent. */
 enum vcpu_mode { OUTSIDE_GUEST, IN_GUEST, KICKED };
@@ -194,6 +195,7 @@ struct vcpu {
 	s16 extint;	    /* of the client's PIC, waiting for LINT0 to let it in; -1: none. See irq_from_client() */
 
 	u32 id;			    /* APIC id */
+	unsigned int as_id;	    /* of the guest memory that it sees: see MEMORY_ADDRESS_SPACES */
 	unsigned int index;	    /* in vm->vcpus */
 	int cpu;		    /* the CPU whose slice this is, -1 outside */
 	bool in_slice;		    /* preemption is off and control structure loaded: no sleeping */
@@ -209,6 +211,10 @@ struct vcpu {
 		u32 control; /* KVM_GUESTDBG_* */
 		u64 dr[4], dr7;
 	} guest_debug; /* see cpu/guest_debug.h */
+	struct {
+		bool active, in_nmi; /* in the mode; an NMI's handler was interrupted */
+		u32 base;	     /* IA32_SMBASE */
+	} smm;
 	struct msr_state msr;
 	u64 mcg_ctl, mce[MCE_MAX_BANKS][4]; /* see cpu/mce.h */
 	struct paravirt pv;

@@ -143,7 +143,8 @@ struct pith_inspect_vcpu {
 
 /**
  * struct pith_inspect_slot - the first slot that ends behind @gpa
- * @gpa: written by the caller; then where the slot begins. ENOENT: there is none.
+ * @gpa: written by the caller; then where the slot begins. ENOENT: there is none. Bit 52 is 1 for memory that only
+ * system-management mode sees.
  * @flags: KVM_MEM_*
  */
 struct pith_inspect_slot {
@@ -304,6 +305,7 @@ static inline __u32 pith_exit_slot(__u32 reason)
 	ROW(KVM_SET_VCPU_EVENTS, set_events, STRUCT, "the reverse")                                   \
 	ROW(KVM_INTERRUPT, interrupt, STRUCT, "an interrupt from the client's own controllers")       \
 	ROW(KVM_NMI, nmi, RAW, "a non-maskable interrupt")                                            \
+	ROW(KVM_SMI, smi, RAW, "a system-management interrupt")                                       \
 	ROW(KVM_SET_SIGNAL_MASK, set_signal_mask, RAW, "signals blocked while the guest runs")        \
 	ROW(KVM_GET_TSC_KHZ, get_tsc_khz, RAW, "the guest's TSC frequency")                           \
 	ROW(KVM_SET_TSC_KHZ, set_tsc_khz, RAW, "the reverse")                                         \

@@ -47,7 +47,7 @@ int control_load_pdptrs(struct vcpu *vcpu, u64 cr3)
 {
 	u64 pdptrs[4];
 
-	if (guest_read(vcpu->vm, cr3 & GENMASK_ULL(31, 5), pdptrs, sizeof(pdptrs)))
+	if (vcpu_read(vcpu, cr3 & GENMASK_ULL(31, 5), pdptrs, sizeof(pdptrs)))
 		return -EINVAL;
 	return control_set_pdptrs(vcpu, pdptrs);
 }

@@ -12,6 +12,7 @@
 
 #include "../emulate.h"
 #include "../irq/irqchip.h"
+#include "../smm.h"
 #include "../vm.h"
 #include "control.h"
 #include "cpuid.h"
@@ -309,6 +310,16 @@ static int write_patch_level(struct vcpu *vcpu, u32 index, u64 value, enum msr_o
 	return 0;
 }
 
+static int read_smbase(struct vcpu *vcpu, u32 index, u64 *value, enum msr_origin origin)
+{
+	return smm_read_base(vcpu, value, origin == MSR_HOST);
+}
+
+static int write_smbase(struct vcpu *vcpu, u32 index, u64 value, enum msr_origin origin)
+{
+	return smm_write_base(vcpu, value, origin == MSR_HOST);
+}
+
 static int read_platform_info(struct vcpu *vcpu, u32 index, u64 *value, enum msr_origin origin)
 {
 	if (origin == MSR_GUEST && READ_ONCE(vcpu->vm->no_platform_info))
@@ -407,6 +418,7 @@ static const struct msr_range ranges[] = {
 	{ MSR_IA32_TSC, MSR_IA32_TSC, read_tsc, write_tsc, true },
 	{ MSR_IA32_TSC_ADJUST, MSR_IA32_TSC_ADJUST, read_tsc_adjust, write_tsc_adjust, true },
 	{ MSR_IA32_APICBASE, MSR_IA32_APICBASE, read_apic, write_apic, true },
+	{ MSR_IA32_SMBASE, MSR_IA32_SMBASE, read_smbase, write_smbase, true },
 	{ MSR_TSC_AUX, MSR_TSC_AUX, read_tsc_aux, write_tsc_aux, true },
 	{ MSR_IA32_UCODE_REV, MSR_IA32_UCODE_REV, read_patch_level, write_patch_level, true },
 	{ MSR_KVM_WALL_CLOCK, MSR_KVM_WALL_CLOCK, read_paravirt, write_paravirt, true },

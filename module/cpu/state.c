@@ -6,6 +6,7 @@
 #include "../emulate.h"
 #include "../irq/irqchip.h"
 #include "../memory/walk.h"
+#include "../smm.h"
 #include "control.h"
 #include "cpuid.h"
 #include "fpu.h"
@@ -87,6 +88,7 @@ void vcpu_reset(struct vcpu *vcpu, bool init)
 	vcpu_request(vcpu, REQ_GUEST_TLB_FLUSH);
 	pv_reset(vcpu);
 	irq_vcpu_reset(vcpu, init);
+	smm_reset(vcpu, init);
 }
 
 void vcpu_start_at(struct vcpu *vcpu, u32 vector)
@@ -389,19 +391,22 @@ void state_get_events(struct vcpu *vcpu, struct kvm_vcpu_events *events)
 	events->nmi.masked = !!(vcpu->shadow & SHADOW_NMI);
 	events->sipi_vector = vcpu->sipi_vector;
 	events->flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
+	smm_get_events(vcpu, events);
 	if (vcpu->vm->triple_fault_event) {
 		events->triple_fault.pending = test_bit(REQ_TRIPLE_FAULT, &vcpu->requests);
 		events->flags |= KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
 	}
 }
 
-#define EVENTS_FLAGS (KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SIPI_VECTOR | KVM_VCPUEVENT_VALID_SHADOW)
+#define EVENTS_FLAGS                                                                                      \
+	(KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SIPI_VECTOR | KVM_VCPUEVENT_VALID_SHADOW | \
+	 KVM_VCPUEVENT_VALID_SMM)
 
 static bool events_valid(const struct vcpu *vcpu, const struct kvm_vcpu_events *events)
 {
 	u32 flags = EVENTS_FLAGS | (vcpu->vm->triple_fault_event ? KVM_VCPUEVENT_VALID_TRIPLE_FAULT : 0);
 
-	if (events->flags & ~flags)
+	if ((events->flags & ~flags) || !smm_events_valid(vcpu, events))
 		return false;
 	/* Vector 2 is the NMI's, which has fields of its own. */
 	return !events->exception.injected || (events->exception.nr <= 31 && events->exception.nr != VECTOR_NMI);
@@ -439,6 +444,7 @@ int state_set_events(struct vcpu *vcpu, const struct kvm_vcpu_events *events)
 		vcpu->sipi_vector = events->sipi_vector;
 	if (events->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT)
 		assign_bit(REQ_TRIPLE_FAULT, &vcpu->requests, events->triple_fault.pending);
+	smm_set_events(vcpu, events);
 	vcpu_request(vcpu, REQ_EVENT);
 	return 0;
 }

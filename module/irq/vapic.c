@@ -101,7 +101,7 @@ int irq_set_vapic(struct vcpu *vcpu, u64 gpa)
 
 	if (!vcpu->lapic)
 		return -EINVAL;
-	if (gpa && (memory_is_mmio(vcpu->vm, gpa, true) || memory_is_mmio(vcpu->vm, gpa + sizeof(u32) - 1, true)))
+	if (gpa && (memory_is_mmio(vcpu, gpa, true) || memory_is_mmio(vcpu, gpa + sizeof(u32) - 1, true)))
 		return -EINVAL;
 	v = vcpu_lapic(vcpu);
 	v->vapic = gpa;

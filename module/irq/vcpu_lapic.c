@@ -12,6 +12,7 @@
 
 #include "../backend.h"
 #include "../cpu/cpuid.h"
+#include "../smm.h"
 #include "internal.h"
 
 /* -- what the model asks for ------------------------------------------------------------------------------------- */
@@ -91,9 +92,9 @@ static void nmi(void *ctx)
 	vcpu_request(vcpu, REQ_EVENT);
 }
 
-/* Guests have no system-management mode: nothing listens. */
 static void smi(void *ctx)
 {
+	smm_interrupt(ctx);
 }
 
 /* A SIPI that came before is void. Any context, as the next. */

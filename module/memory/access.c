@@ -7,21 +7,45 @@
 #include <linux/srcu.h>
 #include <linux/uaccess.h>
 
+#include "../vcpu.h"
 #include "internal.h"
 
-/* A slot that the guest may use now. */
-static const struct slot *usable_slot(struct memory *m, u64 gpa, bool write)
+/* Of guest memory: an address, in an address space. */
+struct place {
+	struct vm *vm;
+	unsigned int as_id;
+	u64 gpa;
+};
+
+static struct place in_vm(struct vm *vm, u64 gpa)
 {
-	const struct slot *slot = slots_find(srcu_dereference(m->slots, &m->srcu), gpa >> PAGE_SHIFT);
+	return (struct place){ .vm = vm, .gpa = gpa };
+}
+
+static struct place seen_by(struct vcpu *vcpu, u64 gpa)
+{
+	return (struct place){ .vm = vcpu->vm, .as_id = vcpu->as_id, .gpa = gpa };
+}
+
+static u64 place_gfn(const struct place *place)
+{
+	return as_gfn(place->as_id, place->gpa);
+}
+
+/* A slot that the guest may use now. */
+static const struct slot *usable_slot(const struct place *place, bool write)
+{
+	struct memory *m = &place->vm->memory;
+	const struct slot *slot = slots_find(srcu_dereference(m->slots, &m->srcu), place_gfn(place));
 
 	if (!slot || READ_ONCE(slot->retired) || (write && (slot->flags & KVM_MEM_READONLY)))
 		return NULL;
 	return slot;
 }
 
-static unsigned long host_address(const struct slot *slot, u64 gpa)
+static unsigned long host_address(const struct slot *slot, const struct place *place)
 {
-	return slot_address(slot, gpa >> PAGE_SHIFT) + offset_in_page(gpa);
+	return slot_address(slot, place_gfn(place)) + offset_in_page(place->gpa);
 }
 
 /* -- copies ------------------------------------------------------------------------------------------------------- */
@@ -69,23 +93,23 @@ static bool copy_out(unsigned long to, const void *from, size_t len)
 }
 
 /* The part of an access that lies in one page. */
-static bool read_part(struct memory *m, u64 gpa, void *buf, size_t len)
+static bool read_part(const struct place *place, void *buf, size_t len)
 {
-	const struct slot *slot = usable_slot(m, gpa, false);
+	const struct slot *slot = usable_slot(place, false);
 
-	return slot && !copy_in(buf, host_address(slot, gpa), len);
+	return slot && !copy_in(buf, host_address(slot, place), len);
 }
 
-static bool write_part(struct memory *m, u64 gpa, const void *buf, size_t len)
+static bool write_part(const struct place *place, const void *buf, size_t len)
 {
-	const struct slot *slot = usable_slot(m, gpa, true);
+	const struct slot *slot = usable_slot(place, true);
 	bool failed;
 
 	if (!slot)
 		return false;
-	failed = copy_out(host_address(slot, gpa), buf, len);
+	failed = copy_out(host_address(slot, place), buf, len);
 	/* Some of it may have been written before it failed. */
-	slot_mark_dirty(slot, gpa >> PAGE_SHIFT);
+	slot_mark_dirty(slot, place_gfn(place));
 	return !failed;
 }
 
@@ -98,44 +122,64 @@ static size_t part_length(u64 gpa, size_t len)
  * The slots are looked at throughout: when an ioctl that moves or deletes a slot returns, no access by the old one is
  * still under way.
  */
-int guest_read(struct vm *vm, u64 gpa, void *buf, size_t len)
+static int read_at(struct place place, void *buf, size_t len)
 {
-	struct memory *m = &vm->memory;
-	bool ok = current->mm == vm->mm;
+	struct memory *m = &place.vm->memory;
+	bool ok = current->mm == place.vm->mm;
 	size_t part;
 	int idx;
 
 	idx = srcu_read_lock(&m->srcu);
-	for (; len && ok; gpa += part, buf += part, len -= part) {
-		part = part_length(gpa, len);
-		ok = read_part(m, gpa, buf, part);
+	for (; len && ok; place.gpa += part, buf += part, len -= part) {
+		part = part_length(place.gpa, len);
+		ok = read_part(&place, buf, part);
 	}
 	srcu_read_unlock(&m->srcu, idx);
 	return ok ? 0 : -EFAULT;
+}
+
+static int write_at(struct place place, const void *buf, size_t len)
+{
+	struct memory *m = &place.vm->memory;
+	bool ok = current->mm == place.vm->mm;
+	size_t part;
+	int idx;
+
+	idx = srcu_read_lock(&m->srcu);
+	for (; len && ok; place.gpa += part, buf += part, len -= part) {
+		part = part_length(place.gpa, len);
+		ok = write_part(&place, buf, part);
+	}
+	srcu_read_unlock(&m->srcu, idx);
+	return ok ? 0 : -EFAULT;
+}
+
+int guest_read(struct vm *vm, u64 gpa, void *buf, size_t len)
+{
+	return read_at(in_vm(vm, gpa), buf, len);
 }
 
 int guest_write(struct vm *vm, u64 gpa, const void *buf, size_t len)
 {
-	struct memory *m = &vm->memory;
-	bool ok = current->mm == vm->mm;
-	size_t part;
-	int idx;
-
-	idx = srcu_read_lock(&m->srcu);
-	for (; len && ok; gpa += part, buf += part, len -= part) {
-		part = part_length(gpa, len);
-		ok = write_part(m, gpa, buf, part);
-	}
-	srcu_read_unlock(&m->srcu, idx);
-	return ok ? 0 : -EFAULT;
+	return write_at(in_vm(vm, gpa), buf, len);
 }
 
-int guest_read_atomic(struct vm *vm, u64 gpa, void *buf, size_t len)
+int vcpu_read(struct vcpu *vcpu, u64 gpa, void *buf, size_t len)
+{
+	return read_at(seen_by(vcpu, gpa), buf, len);
+}
+
+int vcpu_write(struct vcpu *vcpu, u64 gpa, const void *buf, size_t len)
+{
+	return write_at(seen_by(vcpu, gpa), buf, len);
+}
+
+int vcpu_read_atomic(struct vcpu *vcpu, u64 gpa, void *buf, size_t len)
 {
 	int r;
 
 	pagefault_disable();
-	r = guest_read(vm, gpa, buf, len);
+	r = vcpu_read(vcpu, gpa, buf, len);
 	pagefault_enable();
 	return r;
 }
@@ -154,46 +198,60 @@ static int cmpxchg_host(unsigned long address, unsigned int size, u64 *old, u64 
 	return r;
 }
 
-int guest_cmpxchg(struct vm *vm, u64 gpa, unsigned int size, u64 *old, u64 new)
+static int cmpxchg_at(struct place place, unsigned int size, u64 *old, u64 new)
 {
-	struct memory *m = &vm->memory;
+	struct memory *m = &place.vm->memory;
 	const struct slot *slot;
 	int idx, r = -EFAULT;
 
-	if (current->mm != vm->mm || (size != sizeof(u32) && size != sizeof(u64)) || !IS_ALIGNED(gpa, size))
+	if (current->mm != place.vm->mm || (size != sizeof(u32) && size != sizeof(u64)) || !IS_ALIGNED(place.gpa, size))
 		return -EFAULT;
 	idx = srcu_read_lock(&m->srcu);
-	slot = usable_slot(m, gpa, true);
+	slot = usable_slot(&place, true);
 	if (slot)
-		r = cmpxchg_host(host_address(slot, gpa), size, old, new);
+		r = cmpxchg_host(host_address(slot, &place), size, old, new);
 	if (!r)
-		slot_mark_dirty(slot, gpa >> PAGE_SHIFT);
+		slot_mark_dirty(slot, place_gfn(&place));
 	srcu_read_unlock(&m->srcu, idx);
 	return r;
 }
 
-unsigned long guest_host_address(struct vm *vm, u64 gpa)
+int guest_cmpxchg(struct vm *vm, u64 gpa, unsigned int size, u64 *old, u64 new)
 {
-	struct memory *m = &vm->memory;
+	return cmpxchg_at(in_vm(vm, gpa), size, old, new);
+}
+
+int vcpu_cmpxchg(struct vcpu *vcpu, u64 gpa, unsigned int size, u64 *old, u64 new)
+{
+	return cmpxchg_at(seen_by(vcpu, gpa), size, old, new);
+}
+
+/* -- where it is --------------------------------------------------------------------------------------------------- */
+
+unsigned long guest_host_address(struct vcpu *vcpu, u64 gpa)
+{
+	struct place place = seen_by(vcpu, gpa);
+	struct memory *m = &vcpu->vm->memory;
 	const struct slot *slot;
 	unsigned long host;
 	int idx;
 
 	idx = srcu_read_lock(&m->srcu);
-	slot = usable_slot(m, gpa, false);
-	host = slot ? host_address(slot, gpa) : 0;
+	slot = usable_slot(&place, false);
+	host = slot ? host_address(slot, &place) : 0;
 	srcu_read_unlock(&m->srcu, idx);
 	return host;
 }
 
-bool memory_is_mmio(struct vm *vm, u64 gpa, bool write)
+bool memory_is_mmio(struct vcpu *vcpu, u64 gpa, bool write)
 {
-	struct memory *m = &vm->memory;
+	struct place place = seen_by(vcpu, gpa);
+	struct memory *m = &vcpu->vm->memory;
 	bool mmio;
 	int idx;
 
 	idx = srcu_read_lock(&m->srcu);
-	mmio = !usable_slot(m, gpa, write);
+	mmio = !usable_slot(&place, write);
 	srcu_read_unlock(&m->srcu, idx);
 	return mmio;
 }

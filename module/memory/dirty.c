@@ -53,9 +53,10 @@ static bool take_stretch(struct memory *m, const struct slot *slot, unsigned lon
 	return flush;
 }
 
-void memory_mark_dirty(struct vm *vm, u64 gfn)
+void memory_mark_dirty(struct vcpu *vcpu, u64 gpa)
 {
-	struct memory *m = &vm->memory;
+	struct memory *m = &vcpu->vm->memory;
+	u64 gfn = as_gfn(vcpu->as_id, gpa);
 	const struct slot *slot;
 	int idx;
 
@@ -133,7 +134,7 @@ static const struct slot *logged_slot(struct memory *m, u32 id)
 {
 	const struct slot *slot;
 
-	if (id >= MEMORY_MAX_SLOTS)
+	if (!slot_id_is_valid(id))
 		return ERR_PTR(-EINVAL);
 	slot = xa_load(&m->slot_ids, id);
 	return slot && slot->dirty ? slot : ERR_PTR(-ENOENT);

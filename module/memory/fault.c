@@ -18,6 +18,7 @@
 #include <linux/swap.h>
 
 #include "../compat.h"
+#include "../vcpu.h"
 #include "internal.h"
 
 static int nx_huge_pages = -1;
@@ -345,11 +346,11 @@ void memory_set_overlay(struct vm *vm, u64 gfn, struct page *page)
 		memory_unmap(vm, gfn, gfn + 1, true);
 }
 
-static struct fault new_fault(struct vm *vm, u64 gpa, u32 access)
+static struct fault new_fault(struct vcpu *vcpu, u64 gpa, u32 access)
 {
 	return (struct fault){
-		.vm = vm,
-		.map = { .gfn = gpa >> PAGE_SHIFT, .write = access & ACCESS_WRITE, .exec = access & ACCESS_EXEC }
+		.vm = vcpu->vm,
+		.map = { .gfn = as_gfn(vcpu->as_id, gpa), .write = access & ACCESS_WRITE, .exec = access & ACCESS_EXEC }
 	};
 }
 
@@ -359,10 +360,10 @@ static void end_fault(struct fault *fault)
 		put_page(fault->page);
 }
 
-static int answer_fault(struct vm *vm, u64 gpa, u32 access)
+static int answer_fault(struct vcpu *vcpu, u64 gpa, u32 access)
 {
-	struct fault fault = new_fault(vm, gpa, access);
-	struct page *overlay = READ_ONCE(vm->memory.overlay);
+	struct fault fault = new_fault(vcpu, gpa, access);
+	struct page *overlay = READ_ONCE(vcpu->vm->memory.overlay);
 	int r;
 
 	/* It was there before the slot was not: whoever creates that one since, sees it and takes it away. */
@@ -377,21 +378,21 @@ static int answer_fault(struct vm *vm, u64 gpa, u32 access)
 	return r;
 }
 
-int memory_fault(struct vm *vm, u64 gpa, u32 access)
+int memory_fault(struct vcpu *vcpu, u64 gpa, u32 access)
 {
 	int r;
 
 	/* What is mapped is the caller's memory. */
-	if (current->mm != vm->mm)
+	if (current->mm != vcpu->vm->mm)
 		return -EFAULT;
-	atomic64_inc(&vm->memory.nr_faults);
-	r = answer_fault(vm, gpa, access);
+	atomic64_inc(&vcpu->vm->memory.nr_faults);
+	r = answer_fault(vcpu, gpa, access);
 	/*
 	 * Not left to the guest: to fetch the instruction it reads its page tables first, and where these stand in the
 	 * same large page it would have that mapped again.
 	 */
 	if (r == -EEXIST)
-		r = answer_fault(vm, gpa, access);
+		r = answer_fault(vcpu, gpa, access);
 	/* To try again means to let the guest fault again: its thread looks for signals on the way. */
 	return r == -EAGAIN || r == -EEXIST ? MEMORY_MAPPED : r;
 }
@@ -413,12 +414,12 @@ static int map_page_atomic(struct fault *fault)
 	return r == -EEXIST ? -EAGAIN : r;
 }
 
-int memory_fault_atomic(struct vm *vm, u64 gpa, u32 access)
+int memory_fault_atomic(struct vcpu *vcpu, u64 gpa, u32 access)
 {
-	struct fault fault = new_fault(vm, gpa, access);
+	struct fault fault = new_fault(vcpu, gpa, access);
 	int r;
 
-	if (current->mm != vm->mm)
+	if (current->mm != vcpu->vm->mm)
 		return -EAGAIN;
 	r = look_up_slot(&fault);
 	/* What a write to a read-only slot is for, it may also read: that takes more than a device. */
@@ -428,11 +429,11 @@ int memory_fault_atomic(struct vm *vm, u64 gpa, u32 access)
 		r = map_page_atomic(&fault);
 	end_fault(&fault);
 	if (r == MEMORY_MAPPED)
-		atomic64_inc(&vm->memory.nr_faults);
+		atomic64_inc(&vcpu->vm->memory.nr_faults);
 	return r;
 }
 
-u64 memory_root(struct vm *vm)
+u64 memory_root(struct vcpu *vcpu)
 {
-	return __pa(vm->memory.root);
+	return __pa(vcpu->vm->memory.root[vcpu->as_id]);
 }

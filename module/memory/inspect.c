@@ -58,7 +58,7 @@ void memory_inspect_page(struct vm *vm, struct pith_inspect_page *page, bool see
 	u64 entry = 0, gpa = page->gpa;
 
 	/* The tables reach no farther. */
-	if (!(gpa >> (PAGE_SHIFT + TABLE_BITS * format->levels)))
+	if (as_gfn(0, gpa) < level_pages(format->levels + 1))
 		entry = tables_find(&vm->memory, gpa >> PAGE_SHIFT, &level);
 	*page = (struct pith_inspect_page){ .gpa = gpa, .level = level };
 	if (!entry)

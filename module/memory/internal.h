@@ -17,10 +17,28 @@ struct slot {
 	u64 gfn, npages;
 	unsigned long host; /* the client's address, checked by access_ok() */
 	u32 flags;
-	u16 id;
+	u32 id;		      /* the upper half: of the address space */
 	bool retired;	      /* being moved or deleted: not for the guest any more, but still for the notifier */
 	unsigned long *dirty; /* bit per page, NULL when writes are not logged */
 };
+
+/* Of a gfn the number of its address space. Physical addresses have 52 bits at most. */
+#define AS_SHIFT (52 - PAGE_SHIFT)
+#define AS_MASK (BIT_ULL(AS_SHIFT) - 1)
+#define NO_GFN U64_MAX
+
+/* Guests and clients choose the address: what is beyond all physical ones is no page of any address space. */
+static inline u64 as_gfn(unsigned int as_id, u64 gpa)
+{
+	u64 gfn = gpa >> PAGE_SHIFT;
+
+	return gfn >> AS_SHIFT ? NO_GFN : (u64)as_id << AS_SHIFT | gfn;
+}
+
+static inline bool slot_id_is_valid(u32 id)
+{
+	return (u16)id < MEMORY_MAX_SLOTS && id >> 16 < MEMORY_ADDRESS_SPACES;
+}
 
 static inline bool slot_holds(const struct slot *slot, u64 gfn)
 {

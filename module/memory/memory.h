@@ -25,6 +25,12 @@ struct pith_inspect_slot;
 /* As many as KVM has for users; their numbers are below. */
 #define MEMORY_MAX_SLOTS 32764
 
+/*
+ * Address spaces, as KVM numbers them: 1 is what a vCPU in system-management mode sees. Each has second-stage tables of its
+ * own. All else is shared: an address space's pages come behind those of the one before, beyond all physical addresses.
+ */
+#define MEMORY_ADDRESS_SPACES 2
+
 /* All slots, in two orders: intervals of guest pages, which do not overlap, and of host addresses, which may. */
 enum slot_order { BY_GFN, BY_HOST, NR_SLOT_ORDERS };
 
@@ -84,7 +90,7 @@ struct memory {
 
 	/* Second-stage tables. */
 	const struct table_format *format;
-	u64 *root;
+	u64 *root[MEMORY_ADDRESS_SPACES];
 	rwlock_t lock;
 	unsigned long invalidate_seq;			/* grows at each removal, and as an invalidation ends */
 	unsigned long invalidate_active;		/* invalidations under way */
@@ -117,7 +123,8 @@ void memory_destroy(struct vm *vm);
 /**
  * memory_set_slot - KVM_SET_USER_MEMORY_REGION: create, move, change the flags of or delete a slot
  * @vm: locked by vm->lock
- * @region: the client's wish, already copied in; anything may stand in it
+ * @region: the client's wish, already copied in; anything may stand in it. The upper half of the slot's number is that of
+ * its address space.
  * Returns 0 or KVM's errno: -EINVAL, -EEXIST, -ENOMEM.
  */
 int memory_set_slot(struct vm *vm, const struct kvm_userspace_memory_region *region);
@@ -139,7 +146,7 @@ static inline bool memory_is_logged(const struct memory *m)
 	return READ_ONCE(m->nr_logged);
 }
 
-void memory_mark_dirty(struct vm *vm, u64 gfn);
+void memory_mark_dirty(struct vcpu *vcpu, u64 gpa);
 
 /*
  * KVM_ENABLE_CAP, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2; vm->lock held. The flags count for what is asked for afterwards.
@@ -174,26 +181,26 @@ enum memory_fault {
 
 /**
  * memory_fault - answers a second-stage fault: maps the host page that stands behind a guest-physical address
- * @vm: the VM
+ * @vcpu: whose access that was
  * @gpa: the guest-physical address, bytes
  * @access: ACCESS_* bits of the access that faulted
  * Context: process, in the VM's mm; may sleep; no lock. Faults of several vCPUs run in parallel.
  * Returns enum memory_fault or a negative errno.
  */
-int memory_fault(struct vm *vm, u64 gpa, u32 access);
+int memory_fault(struct vcpu *vcpu, u64 gpa, u32 access);
 
 /**
  * memory_fault_atomic - what memory_fault() can do without sleeping
  * Returns MEMORY_MAPPED, MEMORY_MMIO where no slot is, or -EAGAIN: it takes memory_fault(). Context: may not sleep; the
  * VM's process.
  */
-int memory_fault_atomic(struct vm *vm, u64 gpa, u32 access);
+int memory_fault_atomic(struct vcpu *vcpu, u64 gpa, u32 access);
 
 /**
  * memory_is_mmio - whether software has to answer this access: no slot there, or a write to a read-only slot
  * Context: any that may take an SRCU read lock.
  */
-bool memory_is_mmio(struct vm *vm, u64 gpa, bool write);
+bool memory_is_mmio(struct vcpu *vcpu, u64 gpa, bool write);
 
 /**
  * memory_sequence - grows whenever something that was found out about guest memory may no longer be so
@@ -211,22 +218,19 @@ int memory_inspect_slot(struct vm *vm, struct pith_inspect_slot *slot);
 void memory_inspect_page(struct vm *vm, struct pith_inspect_page *page, bool see_host);
 
 /** guest_host_address - the client's address of readable guest memory, or 0 */
-unsigned long guest_host_address(struct vm *vm, u64 gpa);
+unsigned long guest_host_address(struct vcpu *vcpu, u64 gpa);
 
-/** memory_root - the host-physical address of the top table, for EPTP or nCR3 */
-u64 memory_root(struct vm *vm);
+/** memory_root - the host-physical address of the top table that a vCPU is to use, for EPTP or nCR3 */
+u64 memory_root(struct vcpu *vcpu);
 
 /**
  * guest_read, guest_write - copy from or to guest-physical memory, across pages and slots; writes go to the dirty log
  * Two, four or eight naturally aligned bytes are read and written as one, as the CPU does it.
  * Context: process, in the VM's mm; may sleep. Returns 0, or -EFAULT if any byte has no slot or no host page (a write
- * to a read-only slot is -EFAULT as well).
+ * to a read-only slot is -EFAULT as well). Address space 0.
  */
 int guest_read(struct vm *vm, u64 gpa, void *buf, size_t len);
 int guest_write(struct vm *vm, u64 gpa, const void *buf, size_t len);
-
-/** guest_read_atomic - the same where sleeping is not allowed: -EFAULT also when the page is not present just now */
-int guest_read_atomic(struct vm *vm, u64 gpa, void *buf, size_t len);
 
 /**
  * guest_cmpxchg - compare-and-exchange of 4 or 8 aligned bytes of guest memory, atomic against vCPUs (page-table A/D
@@ -234,5 +238,14 @@ int guest_read_atomic(struct vm *vm, u64 gpa, void *buf, size_t len);
  * value seen), -EFAULT.
  */
 int guest_cmpxchg(struct vm *vm, u64 gpa, unsigned int size, u64 *old, u64 new);
+
+/**
+ * vcpu_read, vcpu_read_atomic, vcpu_write, vcpu_cmpxchg - the same in the address space that the vCPU sees now
+ * _atomic is for where sleeping is not allowed: -EFAULT also when the page is not present just now.
+ */
+int vcpu_read(struct vcpu *vcpu, u64 gpa, void *buf, size_t len);
+int vcpu_read_atomic(struct vcpu *vcpu, u64 gpa, void *buf, size_t len);
+int vcpu_write(struct vcpu *vcpu, u64 gpa, const void *buf, size_t len);
+int vcpu_cmpxchg(struct vcpu *vcpu, u64 gpa, unsigned int size, u64 *old, u64 new);
 
 #endif

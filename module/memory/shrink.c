@@ -20,7 +20,7 @@ static unsigned long count_tables(struct shrinker *shrinker, struct shrink_contr
 	if (!mutex_trylock(&memories_lock))
 		return 0;
 	list_for_each_entry(m, &memories, all)
-		nr += atomic_long_read(&m->nr_tables) - 1; /* the root stays */
+		nr += atomic_long_read(&m->nr_tables) - MEMORY_ADDRESS_SPACES; /* the roots stay */
 	mutex_unlock(&memories_lock);
 	return nr;
 }

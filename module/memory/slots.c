@@ -130,13 +130,20 @@ static bool region_is_sane(const struct memory *m, const struct kvm_userspace_me
 	u64 gpa = region->guest_phys_addr, size = region->memory_size, host = region->userspace_addr;
 	u64 untagged = untagged_addr(host);
 
-	if ((region->flags & ~(KVM_MEM_LOG_DIRTY_PAGES | KVM_MEM_READONLY)) || region->slot >= MEMORY_MAX_SLOTS)
+	if (region->flags & ~(KVM_MEM_LOG_DIRTY_PAGES | KVM_MEM_READONLY))
+		return false;
+	if (!slot_id_is_valid(region->slot))
 		return false;
 	if (!PAGE_ALIGNED(gpa) || !PAGE_ALIGNED(size) || !PAGE_ALIGNED(host))
 		return false;
 	if (host != untagged || !access_ok((void __user *)host, size) || size >> PAGE_SHIFT > SLOT_MAX_PAGES)
 		return false;
 	return gpa + size >= gpa && (!size || gpa + size <= gpa_limit(m));
+}
+
+static u64 region_gfn(const struct kvm_userspace_memory_region *region)
+{
+	return as_gfn(region->slot >> 16, region->guest_phys_addr);
 }
 
 static bool overlaps(struct slots *slots, u64 gfn, u64 npages, const struct slot *except)
@@ -165,7 +172,7 @@ static struct slot *slot_create(const struct memory *m, const struct kvm_userspa
 	if (!placed)
 		return NULL;
 	slot = &placed->slot;
-	slot->gfn = region->guest_phys_addr >> PAGE_SHIFT;
+	slot->gfn = region_gfn(region);
 	slot->npages = region->memory_size >> PAGE_SHIFT;
 	slot->host = region->userspace_addr;
 	slot->flags = region->flags;
@@ -280,7 +287,7 @@ static int change_slot(struct vm *vm, const struct kvm_userspace_memory_region *
 {
 	struct memory *m = &vm->memory;
 	struct slot *old = xa_load(&m->slot_ids, region->slot);
-	u64 gfn = region->guest_phys_addr >> PAGE_SHIFT, npages = region->memory_size >> PAGE_SHIFT;
+	u64 gfn = region_gfn(region), npages = region->memory_size >> PAGE_SHIFT;
 
 	if (!npages)
 		return delete_slot(vm, old);

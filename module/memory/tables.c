@@ -18,7 +18,12 @@
 
 static unsigned int table_index(u64 gfn, unsigned int level)
 {
-	return gfn >> TABLE_BITS * (level - 1) & (TABLE_ENTRIES - 1);
+	return (gfn & AS_MASK) >> TABLE_BITS * (level - 1) & (TABLE_ENTRIES - 1);
+}
+
+static u64 *root_of(const struct memory *m, u64 gfn)
+{
+	return m->root[gfn >> AS_SHIFT];
 }
 
 /* Of an entry that is not 0. In the lowest level that bit has another meaning. */
@@ -93,7 +98,7 @@ static int set_leaf(struct memory *m, u64 *entry, u64 old, unsigned int level, c
 int tables_map(struct memory *m, const struct mapping *map, u64 **spare)
 {
 	unsigned int level = m->format->levels;
-	u64 *table = m->root, *entry, old;
+	u64 *table = root_of(m, map->gfn), *entry, old;
 	int r = -EAGAIN;
 
 	while (r == -EAGAIN) {
@@ -125,7 +130,7 @@ struct place {
 static struct place find(const struct memory *m, u64 gfn)
 {
 	struct place place = { .level = m->format->levels };
-	u64 *table = m->root;
+	u64 *table = root_of(m, gfn);
 
 	for (;; place.level--) {
 		place.entry = &table[table_index(gfn, place.level)];
@@ -147,19 +152,39 @@ u64 tables_find(struct memory *m, u64 gfn, unsigned int *level)
 	return place.value;
 }
 
-u64 tables_next(struct memory *m, u64 gfn)
+/* Where the pages of an address space begin, and where they and the tables for them end. */
+static u64 as_begin(unsigned int as_id)
 {
-	u64 end = level_pages(m->format->levels + 1);
+	return (u64)as_id << AS_SHIFT;
+}
+
+static u64 as_end(const struct memory *m, unsigned int as_id)
+{
+	return as_begin(as_id) + min(level_pages(m->format->levels + 1), AS_MASK + 1);
+}
+
+static u64 next_of_as(struct memory *m, u64 gfn, u64 end)
+{
 	unsigned int level = 0;
 
-	read_lock(&m->lock);
 	for (; gfn < end; gfn = (gfn | (level_pages(level) - 1)) + 1) {
 		level = find(m, gfn).level;
 		if (level < 3)
-			break;
+			return gfn;
 	}
+	return NO_TABLES;
+}
+
+u64 tables_next(struct memory *m, u64 gfn)
+{
+	u64 next = NO_TABLES;
+	unsigned int i;
+
+	read_lock(&m->lock);
+	for (i = gfn >> AS_SHIFT; next == NO_TABLES && i < MEMORY_ADDRESS_SPACES; i++)
+		next = next_of_as(m, max(gfn, as_begin(i)), as_end(m, i));
 	read_unlock(&m->lock);
-	return gfn < end ? gfn : NO_TABLES;
+	return next;
 }
 
 /* CPUs set bits in entries at any time: atomic. */
@@ -269,12 +294,15 @@ bool memory_unmap(struct vm *vm, u64 gfn, u64 end, bool may_sleep)
 {
 	struct memory *m = &vm->memory;
 	struct page *page, *next;
-	unsigned long removed;
+	unsigned long removed = 0;
+	unsigned int i;
 	LIST_HEAD(dead);
 
 	write_lock(&m->lock);
 	WRITE_ONCE(m->invalidate_seq, m->invalidate_seq + 1);
-	removed = unmap_table(m, m->root, m->format->levels, 0, gfn, end, &dead);
+	for (i = 0; i < MEMORY_ADDRESS_SPACES; i++)
+		removed +=
+			unmap_table(m, m->root[i], m->format->levels, as_begin(i), gfn, min(end, as_end(m, i)), &dead);
 	if (removed)
 		vm_request_all(vm, REQ_TLB_FLUSH);
 	write_unlock(&m->lock);
@@ -287,14 +315,23 @@ bool memory_unmap(struct vm *vm, u64 gfn, u64 end, bool may_sleep)
 
 int tables_init(struct memory *m)
 {
-	m->root = table_alloc();
-	if (!m->root)
-		return -ENOMEM;
-	atomic_long_set(&m->nr_tables, 1);
+	unsigned int i;
+
+	for (i = 0; i < MEMORY_ADDRESS_SPACES; i++) {
+		m->root[i] = table_alloc();
+		if (!m->root[i]) {
+			tables_free(m);
+			return -ENOMEM;
+		}
+		atomic_long_inc(&m->nr_tables);
+	}
 	return 0;
 }
 
 void tables_free(struct memory *m)
 {
-	free_tables(m, m->root, m->format->levels, true);
+	unsigned int i;
+
+	for (i = 0; i < MEMORY_ADDRESS_SPACES && m->root[i]; i++)
+		free_tables(m, m->root[i], m->format->levels, true);
 }

@@ -8,6 +8,7 @@
 #include "../emulate.h"
 #include "../entry_failure.h"
 #include "../exit.h"
+#include "../smm.h"
 #include "svm.h"
 
 /* EXITINFO1 of a nested page fault. APM volume 2, "Nested versus Guest Page Faults, Fault Ordering". */
@@ -136,7 +137,7 @@ static enum next (*const handlers[])(struct vcpu *vcpu) = {
 	[SVM_EXIT_RDPMC] = exit_rdpmc,
 	[SVM_EXIT_PAUSE] = exit_pause,
 	[SVM_EXIT_CPUID] = exit_cpuid,
-	[SVM_EXIT_RSM] = exit_undefined,
+	[SVM_EXIT_RSM] = exit_rsm,
 	[SVM_EXIT_IRET] = svm_exit_iret,
 	[SVM_EXIT_INVD] = exit_skip,
 	[SVM_EXIT_HLT] = exit_hlt,

@@ -118,9 +118,9 @@ static void read_pdptrs(struct vcpu *vcpu)
 	vcpu_know(vcpu, STATE_CR3);
 	gpa = vcpu->cr3 & GENMASK_ULL(31, 5);
 	if (vcpu->in_slice) {
-		if (guest_read_atomic(vcpu->vm, gpa, vcpu->pdptrs, sizeof(vcpu->pdptrs)))
+		if (vcpu_read_atomic(vcpu, gpa, vcpu->pdptrs, sizeof(vcpu->pdptrs)))
 			vcpu->known &= ~STATE_PDPTRS;
-	} else if (guest_read(vcpu->vm, gpa, vcpu->pdptrs, sizeof(vcpu->pdptrs))) {
+	} else if (vcpu_read(vcpu, gpa, vcpu->pdptrs, sizeof(vcpu->pdptrs))) {
 		memset(vcpu->pdptrs, 0, sizeof(vcpu->pdptrs));
 	}
 }

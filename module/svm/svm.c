@@ -209,6 +209,7 @@ const struct backend svm_backend = {
 	.vcpu_create = svm_vcpu_create,
 	.vcpu_destroy = svm_vcpu_destroy,
 	.set_intercepts = svm_set_intercepts,
+	.set_memory_root = svm_set_memory_root,
 	.slice_begin = svm_slice_begin,
 	.slice_end = svm_slice_end,
 	.enter = svm_enter,

@@ -83,6 +83,7 @@ int svm_maps_create(void);
 void svm_maps_destroy(void);
 void svm_vmcb_init(struct vcpu *vcpu);
 void svm_set_intercepts(struct vcpu *vcpu);
+void svm_set_memory_root(struct vcpu *vcpu);
 
 /* enter.c */
 void svm_slice_begin(struct vcpu *vcpu);

@@ -150,6 +150,12 @@ static void filter_pauses(struct vmcb *vmcb)
 		vmcb->control.pause_filter_thresh = PAUSE_THRESHOLD;
 }
 
+/** svm_set_memory_root - the VMCB follows the address space that the vCPU sees */
+void svm_set_memory_root(struct vcpu *vcpu)
+{
+	to_vmcb(vcpu)->control.nested_cr3 = memory_root(vcpu);
+}
+
 /* What the guest may execute without an exit follows what the client wants to see. */
 void svm_set_intercepts(struct vcpu *vcpu)
 {
@@ -181,5 +187,5 @@ void svm_vmcb_init(struct vcpu *vcpu)
 	/* Physical interrupts obey the host's RFLAGS.IF, and the guest's TPR is the local APIC's business. */
 	control->int_ctl = V_INTR_MASKING_MASK;
 	control->nested_ctl = SVM_NESTED_CTL_NP_ENABLE;
-	control->nested_cr3 = memory_root(vcpu->vm);
+	svm_set_memory_root(vcpu);
 }

@@ -41,6 +41,6 @@ void pml_drain(struct vcpu *vcpu)
 	if (i == PML_ENTRIES)
 		return;
 	for (; i < PML_ENTRIES; i++)
-		memory_mark_dirty(vcpu->vm, vmx->pml[i] >> PAGE_SHIFT);
+		memory_mark_dirty(vcpu, vmx->pml[i]);
 	vmcs_write16(GUEST_PML_INDEX, PML_ENTRIES - 1);
 }

@@ -26,14 +26,25 @@ void vpid_free(u16 vpid)
 	ida_free(&vpids, vpid);
 }
 
-/** vmx_eptp - the EPT pointer of a VM. Source: SDM volume 3, "Extended-Page-Table Pointer (EPTP)". */
-u64 vmx_eptp(struct vm *vm)
+/** vmx_eptp - the EPT pointer for a vCPU. Source: SDM volume 3, "Extended-Page-Table Pointer (EPTP)". */
+u64 vmx_eptp(struct vcpu *vcpu)
 {
-	u64 eptp = memory_root(vm) | VMX_EPTP_PWL_4 | VMX_EPTP_MT_WB;
+	u64 eptp = memory_root(vcpu) | VMX_EPTP_PWL_4 | VMX_EPTP_MT_WB;
 
 	if (vmx_capabilities.ept & VMX_EPT_AD_BIT)
 		eptp |= VMX_EPTP_AD_ENABLE_BIT;
 	return eptp;
+}
+
+/** vmx_set_memory_root - the VMCS follows the address space that the vCPU sees. Outside of a slice. */
+void vmx_set_memory_root(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *vmx = to_vmx(vcpu);
+
+	vmx->eptp = vmx_eptp(vcpu);
+	vmcs_get(vmx);
+	vmcs_write64(EPT_POINTER, vmx->eptp);
+	vmcs_put();
 }
 
 static bool flush_eptp(u64 eptp)

@@ -82,7 +82,7 @@ static int vmx_vcpu_create(struct vcpu *vcpu)
 		return -ENOMEM;
 	}
 	vmx->vpid = vpid;
-	vmx->eptp = vmx_eptp(vcpu->vm);
+	vmx->eptp = vmx_eptp(vcpu);
 	vcpu->backend = vmx;
 	if (apicv_vcpu_create(vcpu)) {
 		vmx_vcpu_destroy(vcpu);
@@ -107,6 +107,7 @@ const struct backend vmx_backend = {
 	.vcpu_create = vmx_vcpu_create,
 	.vcpu_destroy = vmx_vcpu_destroy,
 	.set_intercepts = vmx_set_intercepts,
+	.set_memory_root = vmx_set_memory_root,
 	.slice_begin = vmx_slice_begin,
 	.slice_end = vmx_slice_end,
 	.enter = vmx_enter,

@@ -168,7 +168,8 @@ void vmx_fix_loaded_tss(const struct vcpu *vcpu);
 /* tlb.c */
 int vpid_alloc(void);
 void vpid_free(u16 vpid);
-u64 vmx_eptp(struct vm *vm);
+u64 vmx_eptp(struct vcpu *vcpu);
+void vmx_set_memory_root(struct vcpu *vcpu);
 void vmx_flush_tlb(struct vcpu *vcpu, bool second_stage);
 void vmx_flush_all_here(void);
 
