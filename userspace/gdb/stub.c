@@ -458,6 +458,8 @@ static int listen_at_port(unsigned long port)
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	const int on = 1;
 
+	if (fd < 0)
+		return -1;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	return bind(fd, (const struct sockaddr *)&address, sizeof(address)) ? -1 : fd;
 }
@@ -473,6 +475,8 @@ static int listen_at_path(const char *path)
 	mode_t mask;
 	int result;
 
+	if (fd < 0)
+		return -1;
 	if (strlen(path) >= sizeof(address.sun_path))
 		die("--gdb takes a path of at most %zu bytes, not %s", sizeof(address.sun_path) - 1, path);
 	strcpy(address.sun_path, path);
