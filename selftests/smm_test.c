@@ -5,7 +5,9 @@
  * "System-Management Mode"; SDM volume 3, "System Management Mode"; KVM's api.rst, "KVM_SMI", "KVM_GET_VCPU_EVENTS".
  */
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "guest.h"
 
@@ -39,14 +41,19 @@
 
 static u8 *smram;
 
-static struct guest *create(enum guest_mode mode, struct code handler)
+static void add_smram(struct guest *g, struct code handler)
 {
-	struct guest *g = guest_create(mode);
-
 	smram = pages(SMRAM_SIZE);
 	guest_add_memory(g, AS_SMM | SLOT_SMRAM, SMBASE, smram, SMRAM_SIZE, 0);
 	memcpy(smram + HANDLER, handler.start, handler.end - handler.start);
 	expect(guest_set_msr(g, MSR_SMBASE, SMBASE));
+}
+
+static struct guest *create(enum guest_mode mode, struct code handler)
+{
+	struct guest *g = guest_create(mode);
+
+	add_smram(g, handler);
 	return g;
 }
 
@@ -245,6 +252,36 @@ static void one_at_a_time(void)
 	guest_destroy(g);
 }
 
+/* By an interrupt message to the local APIC, which may come before the vCPU halts: that makes no difference. */
+static void *send_message(void *g)
+{
+	struct kvm_msi msi = { .address_lo = 0xfee00000, .data = 2 << 8 };
+
+	usleep(100000);
+	return (void *)(long)ioctl(((struct guest *)g)->vm, KVM_SIGNAL_MSI, &msi);
+}
+
+static void halted_vcpu_wakes(void)
+{
+	struct guest *g = guest_create_vm();
+	struct code handler = CODE16(TELL RSM);
+	pthread_t thread;
+	void *sent;
+
+	expect_errno(ioctl(g->vm, KVM_CREATE_IRQCHIP, 0), 0);
+	guest_create_vcpu(g);
+	guest_set_mode(g, MODE_LONG, false);
+	add_smram(g, handler);
+	guest_load(g, CODE64("hlt\nout %al, $0x80\nhlt"));
+	pthread_create(&thread, NULL, send_message, g);
+	at_port(g, guest_start(g), HANDLER_PORT);
+	pthread_join(thread, &sent);
+	expect_eq((long)sent, 1);
+	/* The halt has ended, as on a CPU whose area does not ask for it to be taken up again. */
+	at_port(g, guest_run(g), GUEST_PORT);
+	guest_destroy(g);
+}
+
 static void state_moves(void)
 {
 	struct guest *g = create(MODE_LONG, CODE16(TELL RSM)), *to;
@@ -332,6 +369,7 @@ static const struct test tests[] = {
 	{ "memory is another in the mode", memory_is_another },
 	{ "outside of the mode there are no SMRAM, SMBASE and RSM", smram_is_hidden },
 	{ "SMIs and NMIs wait for its end", one_at_a_time },
+	{ "it wakes a vCPU that is halted", halted_vcpu_wakes },
 	{ "a vCPU moves while in the mode", state_moves },
 	{ "a state that no CPU has ends in shutdown", nonsense_ends_it },
 	{ "writes to SMRAM are logged", writes_are_logged },
