@@ -12,7 +12,6 @@
 #include "emulate.h"
 #include "exit.h"
 #include "memory/memory.h"
-#include "smram.h"
 
 #define REVISION_WIDE 0x20064 /* SMBASE can be moved; AMD64's area */
 #define REVISION_NARROW 0x20000
@@ -94,14 +93,15 @@ static void set_handler_state(struct vcpu *vcpu, struct smram_state *state)
 static void enter(struct vcpu *vcpu)
 {
 	struct smram_state state = { .smbase = vcpu->smm.base };
-	u8 area[SMRAM_SAVE_SIZE] = {};
+	u8 *area = vcpu->smm.area;
 
+	memset(area, 0, SMRAM_SAVE_SIZE);
 	state.revision = wide(vcpu) ? REVISION_WIDE : REVISION_NARROW;
 	get_state(vcpu, &state);
 	smram_save(area, wide(vcpu), &state);
 	set_mode(vcpu, true);
 	/* Where no memory is, the state is lost, as on a PC. */
-	vcpu_write(vcpu, vcpu->smm.base + SMRAM_SAVE_AREA, area, sizeof(area));
+	vcpu_write(vcpu, vcpu->smm.base + SMRAM_SAVE_AREA, area, SMRAM_SAVE_SIZE);
 	vcpu_touch(vcpu, STATE_SHADOW);
 	vcpu->smm.in_nmi = vcpu->shadow & SHADOW_NMI;
 	vcpu->shadow = SHADOW_NMI;
@@ -137,10 +137,10 @@ static void let_in(struct vcpu *vcpu)
 static bool leave(struct vcpu *vcpu)
 {
 	struct smram_state state = {};
-	u8 area[SMRAM_SAVE_SIZE];
+	u8 *area = vcpu->smm.area;
 	bool long_mode;
 
-	if (vcpu_read(vcpu, vcpu->smm.base + SMRAM_SAVE_AREA, area, sizeof(area)))
+	if (vcpu_read(vcpu, vcpu->smm.base + SMRAM_SAVE_AREA, area, SMRAM_SAVE_SIZE))
 		return false;
 	get_state(vcpu, &state);
 	smram_load(area, wide(vcpu), &state);

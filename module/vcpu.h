@@ -20,6 +20,7 @@
 
 #include "cpu/regs.h"
 #include "insn/insn.h"
+#include "smram.h"
 
 struct vm;
 struct vcpu;
@@ -211,10 +212,6 @@ struct vcpu {
 		u32 control; /* KVM_GUESTDBG_* */
 		u64 dr[4], dr7;
 	} guest_debug; /* see cpu/guest_debug.h */
-	struct {
-		bool active, in_nmi; /* in the mode; an NMI's handler was interrupted */
-		u32 base;	     /* IA32_SMBASE */
-	} smm;
 	struct msr_state msr;
 	u64 mcg_ctl, mce[MCE_MAX_BANKS][4]; /* see cpu/mce.h */
 	struct paravirt pv;
@@ -255,6 +252,12 @@ struct vcpu {
 	int (*complete_user)(struct vcpu *vcpu); /* run at the next KVM_RUN: enum next or errno */
 	struct mmio mmio;
 	struct pio pio;
+
+	struct {
+		bool active, in_nmi;	  /* in the mode; an NMI's handler was interrupted */
+		u32 base;		  /* IA32_SMBASE */
+		u8 area[SMRAM_SAVE_SIZE]; /* on its way to or from the guest: too large for a stack */
+	} smm;
 
 	struct entry_failure *failure; /* of the last entry that failed; NULL: none has */
 	struct exit_log *exit_log;
