@@ -192,7 +192,7 @@ static bool is_rsm(struct vcpu *vcpu, u64 linear)
 	struct exception exception;
 	u8 bytes[2];
 
-	return vcpu->smm.active && emulate_copy_in(vcpu, linear, bytes, sizeof(bytes), &exception) == INSN_DONE &&
+	return vcpu_in_smm(vcpu) && emulate_copy_in(vcpu, linear, bytes, sizeof(bytes), &exception) == INSN_DONE &&
 	       bytes[0] == 0x0f && bytes[1] == 0xaa;
 }
 
@@ -202,20 +202,20 @@ static bool is_rsm(struct vcpu *vcpu, u64 linear)
  */
 enum next exit_invalid_opcode(struct vcpu *vcpu)
 {
+	bool fixes = !(vcpu->vm->disabled_quirks & KVM_X86_QUIRK_FIX_HYPERCALL_INSN);
 	struct exception exception;
 	u8 bytes[HYPERCALL_SIZE];
 	u64 linear;
 
-	if ((vcpu->vm->disabled_quirks & KVM_X86_QUIRK_FIX_HYPERCALL_INSN) && !vcpu->smm.active)
+	if (!fixes && !vcpu_in_smm(vcpu))
 		return exit_undefined(vcpu);
 	if (vcpu->in_slice)
 		return NEXT_SLOW;
 	linear = vcpu_linear_rip(vcpu, vcpu_insn_mode(vcpu));
 	if (is_rsm(vcpu, linear))
 		return exit_rsm(vcpu);
-	if (vcpu->vm->disabled_quirks & KVM_X86_QUIRK_FIX_HYPERCALL_INSN)
-		return exit_undefined(vcpu);
-	if (emulate_copy_in(vcpu, linear, bytes, sizeof(bytes), &exception) != INSN_DONE || !is_hypercall(bytes))
+	if (!fixes || emulate_copy_in(vcpu, linear, bytes, sizeof(bytes), &exception) != INSN_DONE ||
+	    !is_hypercall(bytes))
 		return exit_undefined(vcpu);
 	switch (emulate_copy_out(vcpu, linear, backend.hypercall, sizeof(bytes), &exception)) {
 	case INSN_DONE:

@@ -432,15 +432,14 @@ static enum next vcpu_halt(struct vcpu *vcpu)
 void vcpu_answer_init_sipi(struct vcpu *vcpu)
 {
 	/* System-management mode holds them up. */
-	if (!vcpu_take_request(vcpu, REQ_INIT_SIPI) || vcpu->smm.active)
+	if (!vcpu_take_request(vcpu, REQ_INIT_SIPI) || vcpu_in_smm(vcpu))
 		return;
-	if (test_and_clear_bit(PENDING_INIT, &vcpu->pending_init_sipi)) {
+	if (test_and_clear_bit(PENDING_INIT, &vcpu->pending_signals)) {
 		vcpu_reset(vcpu, true);
 		vcpu->mp_state =
 			vcpu->id == vcpu->vm->boot_vcpu_id ? KVM_MP_STATE_RUNNABLE : KVM_MP_STATE_INIT_RECEIVED;
 	}
-	if (test_and_clear_bit(PENDING_SIPI, &vcpu->pending_init_sipi) &&
-	    vcpu->mp_state == KVM_MP_STATE_INIT_RECEIVED) {
+	if (test_and_clear_bit(PENDING_SIPI, &vcpu->pending_signals) && vcpu->mp_state == KVM_MP_STATE_INIT_RECEIVED) {
 		vcpu_start_at(vcpu, vcpu->sipi_vector);
 		vcpu->mp_state = KVM_MP_STATE_RUNNABLE;
 	}
@@ -523,7 +522,7 @@ static void fill_run(struct vcpu *vcpu)
 
 	vcpu_know(vcpu, STATE_RFLAGS | STATE_SHADOW);
 	run->if_flag = !!(vcpu->regs.rflags & RFLAGS_IF);
-	run->flags = vcpu->smm.active ? KVM_RUN_X86_SMM : 0;
+	run->flags = vcpu_in_smm(vcpu) ? KVM_RUN_X86_SMM : 0;
 	run->cr8 = irq_get_cr8(vcpu);
 	run->apic_base = vcpu->msr.apic_base;
 	run->ready_for_interrupt_injection = !vcpu->vm->pic_in_client || window_is_open(vcpu);

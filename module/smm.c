@@ -11,7 +11,6 @@
 #include "cpu/state.h"
 #include "emulate.h"
 #include "exit.h"
-#include "memory/memory.h"
 
 #define REVISION_WIDE 0x20064 /* SMBASE can be moved; AMD64's area */
 #define REVISION_NARROW 0x20000
@@ -24,8 +23,7 @@ static bool wide(struct vcpu *vcpu)
 /* Another address space: nothing that was cached of the one before counts, and this one may have changed meanwhile. */
 static void set_mode(struct vcpu *vcpu, bool active)
 {
-	vcpu->smm.active = active;
-	vcpu->as_id = active;
+	vcpu->as_id = active ? MEMORY_AS_SMM : MEMORY_AS_NORMAL;
 	fetch_forget(vcpu);
 	backend.set_memory_root(vcpu);
 	vcpu_request(vcpu, REQ_TLB_FLUSH);
@@ -33,7 +31,7 @@ static void set_mode(struct vcpu *vcpu, bool active)
 
 void smm_interrupt(struct vcpu *vcpu)
 {
-	set_bit(PENDING_SMI, &vcpu->pending_init_sipi);
+	set_bit(PENDING_SMI, &vcpu->pending_signals);
 	vcpu_request(vcpu, REQ_SMI);
 }
 
@@ -72,7 +70,10 @@ static struct kvm_segment handler_segment(u64 base)
 	};
 }
 
-/* The handler's registers. SDM volume 3, "SMI Handler Execution Environment", table "Processor Register Initialization in SMM". */
+/*
+ * The handler's registers. SDM volume 3, "SMI Handler Execution Environment", table "Processor Register Initialization in
+ * SMM".
+ */
 static void set_handler_state(struct vcpu *vcpu, struct smram_state *state)
 {
 	struct kvm_sregs *sregs = &state->sregs;
@@ -117,7 +118,7 @@ void smm_answer(struct vcpu *vcpu)
 		return;
 	vcpu_take_request(vcpu, REQ_SMI);
 	/* In the mode it waits for the end of it. */
-	if (!vcpu->smm.active && test_and_clear_bit(PENDING_SMI, &vcpu->pending_init_sipi))
+	if (!vcpu_in_smm(vcpu) && test_and_clear_bit(PENDING_SMI, &vcpu->pending_signals))
 		enter(vcpu);
 }
 
@@ -126,14 +127,17 @@ void smm_answer(struct vcpu *vcpu)
 /* What the mode has held up. */
 static void let_in(struct vcpu *vcpu)
 {
-	if (test_bit(PENDING_SMI, &vcpu->pending_init_sipi))
+	if (test_bit(PENDING_SMI, &vcpu->pending_signals))
 		vcpu_request(vcpu, REQ_SMI);
-	if (test_bit(PENDING_INIT, &vcpu->pending_init_sipi))
+	if (test_bit(PENDING_INIT, &vcpu->pending_signals))
 		vcpu_request(vcpu, REQ_INIT_SIPI);
 	vcpu_request(vcpu, REQ_EVENT);
 }
 
-/* The handler may have changed it as it likes: what is no valid state ends in shutdown. APM volume 2, "Exiting SMM (RSM)". */
+/*
+ * The handler may have changed it as it likes: what is no valid state ends in shutdown. APM volume 2, "Exiting SMM
+ * (RSM)".
+ */
 static bool leave(struct vcpu *vcpu)
 {
 	struct smram_state state = {};
@@ -156,7 +160,7 @@ static bool leave(struct vcpu *vcpu)
 
 enum next exit_rsm(struct vcpu *vcpu)
 {
-	if (!vcpu->smm.active)
+	if (!vcpu_in_smm(vcpu))
 		return exit_undefined(vcpu);
 	if (vcpu->in_slice)
 		return NEXT_SLOW;
@@ -168,11 +172,11 @@ enum next exit_rsm(struct vcpu *vcpu)
 
 void smm_reset(struct vcpu *vcpu, bool init)
 {
-	clear_bit(PENDING_SMI, &vcpu->pending_init_sipi);
+	clear_bit(PENDING_SMI, &vcpu->pending_signals);
 	vcpu->msr.smi_count = 0;
 	if (!init)
 		vcpu->smm.base = SMM_RESET_BASE;
-	if (vcpu->smm.active)
+	if (vcpu_in_smm(vcpu))
 		set_mode(vcpu, false);
 }
 
@@ -180,10 +184,10 @@ void smm_reset(struct vcpu *vcpu, bool init)
 
 void smm_get_events(struct vcpu *vcpu, struct kvm_vcpu_events *events)
 {
-	events->smi.smm = vcpu->smm.active;
-	events->smi.pending = test_bit(PENDING_SMI, &vcpu->pending_init_sipi);
-	events->smi.smm_inside_nmi = vcpu->smm.active && vcpu->smm.in_nmi;
-	events->smi.latched_init = vcpu->lapic && test_bit(PENDING_INIT, &vcpu->pending_init_sipi);
+	events->smi.smm = vcpu_in_smm(vcpu);
+	events->smi.pending = test_bit(PENDING_SMI, &vcpu->pending_signals);
+	events->smi.smm_inside_nmi = vcpu_in_smm(vcpu) && vcpu->smm.in_nmi;
+	events->smi.latched_init = vcpu->lapic && test_bit(PENDING_INIT, &vcpu->pending_signals);
 	events->flags |= KVM_VCPUEVENT_VALID_SMM;
 }
 
@@ -197,28 +201,14 @@ void smm_set_events(struct vcpu *vcpu, const struct kvm_vcpu_events *events)
 {
 	if (!(events->flags & KVM_VCPUEVENT_VALID_SMM))
 		return;
-	if (vcpu->smm.active != !!events->smi.smm)
+	if (vcpu_in_smm(vcpu) != !!events->smi.smm)
 		set_mode(vcpu, events->smi.smm);
-	assign_bit(PENDING_SMI, &vcpu->pending_init_sipi, events->smi.pending);
+	assign_bit(PENDING_SMI, &vcpu->pending_signals, events->smi.pending);
 	if (!events->smi.smm) {
 		let_in(vcpu);
 		return;
 	}
 	vcpu->smm.in_nmi = events->smi.smm_inside_nmi;
 	if (vcpu->lapic)
-		assign_bit(PENDING_INIT, &vcpu->pending_init_sipi, events->smi.latched_init);
-}
-
-int smm_read_base(struct vcpu *vcpu, u64 *value, bool by_host)
-{
-	*value = vcpu->smm.base;
-	return by_host || vcpu->smm.active ? 0 : -EINVAL;
-}
-
-int smm_write_base(struct vcpu *vcpu, u64 value, bool by_host)
-{
-	if (!by_host)
-		return -EINVAL;
-	vcpu->smm.base = value;
-	return 0;
+		assign_bit(PENDING_INIT, &vcpu->pending_signals, events->smi.latched_init);
 }

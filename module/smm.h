@@ -6,6 +6,7 @@
 #ifndef PITH_SMM_H
 #define PITH_SMM_H
 
+#include "memory/memory.h"
 #include "vcpu.h"
 
 #define SMM_RESET_BASE 0x30000
@@ -13,10 +14,15 @@
 /** smm_interrupt - an SMI for this vCPU; it has to be kicked as well. Any context. */
 void smm_interrupt(struct vcpu *vcpu);
 
+static inline bool vcpu_in_smm(const struct vcpu *vcpu)
+{
+	return vcpu->as_id == MEMORY_AS_SMM;
+}
+
 /* In the mode, or about to be. */
 static inline bool smm_is_near(const struct vcpu *vcpu)
 {
-	return vcpu->smm.active || test_bit(PENDING_SMI, &vcpu->pending_init_sipi);
+	return vcpu_in_smm(vcpu) || test_bit(PENDING_SMI, &vcpu->pending_signals);
 }
 
 /** smm_answer - enters the mode if that was asked for and nothing is in the way. Own context, outside of a slice. */
@@ -29,15 +35,11 @@ void smm_reset(struct vcpu *vcpu, bool init);
 enum next exit_rsm(struct vcpu *vcpu);
 
 /*
- * smm_get_events, smm_set_events - the mode's part of KVM_GET_VCPU_EVENTS and KVM_SET_VCPU_EVENTS; -EINVAL for a vCPU that
- * waits for SIPI. The mutex is held.
+ * smm_get_events, smm_set_events - the mode's part of KVM_GET_VCPU_EVENTS and KVM_SET_VCPU_EVENTS. smm_events_valid: a vCPU
+ * that waits for SIPI is not in the mode. The mutex is held.
  */
 void smm_get_events(struct vcpu *vcpu, struct kvm_vcpu_events *events);
 bool smm_events_valid(const struct vcpu *vcpu, const struct kvm_vcpu_events *events);
 void smm_set_events(struct vcpu *vcpu, const struct kvm_vcpu_events *events);
-
-/** smm_read_base, smm_write_base - IA32_SMBASE: for the client, and for the mode itself to read. 0 or -EINVAL. */
-int smm_read_base(struct vcpu *vcpu, u64 *value, bool by_host);
-int smm_write_base(struct vcpu *vcpu, u64 value, bool by_host);
 
 #endif

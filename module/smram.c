@@ -87,14 +87,29 @@ struct segment_field {
 #define WIDE(name, at) SEGMENT(name, at, (at) + 2, (at) + 4, (at) + 8)
 #define NARROW(name, selector, at) SEGMENT(name, selector, at, (at) + 4, (at) + 8)
 
-static const struct segment_field wide_segments[] = {
+#define NR_SEGMENT_FIELDS 8
+
+static const struct segment_field wide_segments[NR_SEGMENT_FIELDS] = {
 	WIDE(es, 0x00), WIDE(cs, 0x10), WIDE(ss, 0x20),	 WIDE(ds, 0x30),
 	WIDE(fs, 0x40), WIDE(gs, 0x50), WIDE(ldt, 0x70), WIDE(tr, 0x90),
 };
 
-static const struct segment_field narrow_segments[] = {
+static const struct segment_field narrow_segments[NR_SEGMENT_FIELDS] = {
 	NARROW(es, 0x1a8, 0x184), NARROW(cs, 0x1ac, 0x190), NARROW(ss, 0x1b0, 0x19c),  NARROW(ds, 0x1b4, 0x12c),
 	NARROW(fs, 0x1b8, 0x138), NARROW(gs, 0x1bc, 0x144), NARROW(ldt, 0x1c0, 0x178), NARROW(tr, 0x1c4, 0x15c),
+};
+
+struct layout {
+	const struct field *fields;
+	unsigned int nr_fields;
+	const struct segment_field *segments;
+	u8 selector_size, base_size;
+	u8 rights_size, rights_shift;
+};
+
+static const struct layout layouts[] = {
+	{ narrow_fields, ARRAY_SIZE(narrow_fields), narrow_segments, 4, 4, 4, 8 },
+	{ wide_fields, ARRAY_SIZE(wide_fields), wide_segments, 2, 8, 2, 0 },
 };
 
 /* Memory is little-endian, as the CPU is. */
@@ -132,44 +147,46 @@ static void set_rights(struct kvm_segment *s, u16 rights)
 	s->unusable = !s->present;
 }
 
-static void save_segment(u8 *area, bool wide, const struct segment_field *f, const struct kvm_segment *s)
+static void save_segment(u8 *area, const struct layout *layout, const struct segment_field *f,
+			 const struct kvm_segment *s)
 {
-	put(area, f->selector, wide ? 2 : 4, s->selector);
-	put(area, f->rights, wide ? 2 : 4, wide ? rights_of(s) : (u32)rights_of(s) << 8);
+	put(area, f->selector, layout->selector_size, s->selector);
+	put(area, f->rights, layout->rights_size, (u64)rights_of(s) << layout->rights_shift);
 	put(area, f->limit, 4, s->limit);
-	put(area, f->base, wide ? 8 : 4, s->base);
+	put(area, f->base, layout->base_size, s->base);
 }
 
-static void load_segment(const u8 *area, bool wide, const struct segment_field *f, struct kvm_segment *s)
+static void load_segment(const u8 *area, const struct layout *layout, const struct segment_field *f,
+			 struct kvm_segment *s)
 {
-	s->selector = get(area, f->selector, 2);
-	set_rights(s, wide ? get(area, f->rights, 2) : get(area, f->rights, 4) >> 8);
+	s->selector = get(area, f->selector, layout->selector_size);
+	set_rights(s, get(area, f->rights, layout->rights_size) >> layout->rights_shift);
 	s->limit = get(area, f->limit, 4);
-	s->base = get(area, f->base, wide ? 8 : 4);
+	s->base = get(area, f->base, layout->base_size);
 }
 
 void smram_save(u8 *area, bool wide, const struct smram_state *state)
 {
-	const struct segment_field *segments = wide ? wide_segments : narrow_segments;
-	const struct field *fields = wide ? wide_fields : narrow_fields, *f;
+	const struct layout *layout = &layouts[wide];
+	const struct segment_field *segment;
 	const u8 *from = (const u8 *)state;
-	unsigned int i;
+	const struct field *f;
 
-	for (f = fields; f < fields + (wide ? ARRAY_SIZE(wide_fields) : ARRAY_SIZE(narrow_fields)); f++)
+	for (f = layout->fields; f < layout->fields + layout->nr_fields; f++)
 		put(area, f->at, f->size, get(from, f->member, f->member_size));
-	for (i = 0; i < ARRAY_SIZE(wide_segments); i++)
-		save_segment(area, wide, &segments[i], (const struct kvm_segment *)(from + segments[i].member));
+	for (segment = layout->segments; segment < layout->segments + NR_SEGMENT_FIELDS; segment++)
+		save_segment(area, layout, segment, (const struct kvm_segment *)(from + segment->member));
 }
 
 void smram_load(const u8 *area, bool wide, struct smram_state *state)
 {
-	const struct segment_field *segments = wide ? wide_segments : narrow_segments;
-	const struct field *fields = wide ? wide_fields : narrow_fields, *f;
+	const struct layout *layout = &layouts[wide];
+	const struct segment_field *segment;
+	const struct field *f;
 	u8 *to = (u8 *)state;
-	unsigned int i;
 
-	for (f = fields; f < fields + (wide ? ARRAY_SIZE(wide_fields) : ARRAY_SIZE(narrow_fields)); f++)
+	for (f = layout->fields; f < layout->fields + layout->nr_fields; f++)
 		put(to, f->member, f->member_size, get(area, f->at, f->size));
-	for (i = 0; i < ARRAY_SIZE(wide_segments); i++)
-		load_segment(area, wide, &segments[i], (struct kvm_segment *)(to + segments[i].member));
+	for (segment = layout->segments; segment < layout->segments + NR_SEGMENT_FIELDS; segment++)
+		load_segment(area, layout, segment, (struct kvm_segment *)(to + segment->member));
 }

@@ -221,7 +221,7 @@ static long vcpu_ioctl_set_mp_state(void *object, void *arg)
 	if ((state == KVM_MP_STATE_INIT_RECEIVED || state == KVM_MP_STATE_SIPI_RECEIVED) && smm_is_near(vcpu))
 		return -EINVAL;
 	if (state == KVM_MP_STATE_SIPI_RECEIVED) {
-		set_bit(PENDING_SIPI, &vcpu->pending_init_sipi);
+		set_bit(PENDING_SIPI, &vcpu->pending_signals);
 		vcpu_request(vcpu, REQ_INIT_SIPI);
 		state = KVM_MP_STATE_INIT_RECEIVED;
 	}

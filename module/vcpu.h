@@ -77,7 +77,7 @@ enum vcpu_request {
 	REQ_INSPECT,	     /* somebody wants to see its state: see inspect.c */
 };
 
-/* Bits of vcpu->pending_init_sipi. */
+/* Bits of vcpu->pending_signals. */
 enum { PENDING_INIT, PENDING_SIPI, PENDING_SMI };
 
 /* KICKED: in guest mode, but on the way out of it: an IPI was sent. */
@@ -196,7 +196,7 @@ struct vcpu {
 	s16 extint;	    /* of the client's PIC, waiting for LINT0 to let it in; -1: none. See irq_from_client() */
 
 	u32 id;			    /* APIC id */
-	unsigned int as_id;	    /* of the guest memory that it sees: see MEMORY_ADDRESS_SPACES */
+	unsigned int as_id;	    /* MEMORY_AS_*: the guest memory that it sees */
 	unsigned int index;	    /* in vm->vcpus */
 	int cpu;		    /* the CPU whose slice this is, -1 outside */
 	bool in_slice;		    /* preemption is off and control structure loaded: no sleeping */
@@ -246,7 +246,7 @@ struct vcpu {
 	u64 awaited_tsc;       /* the deadline of a timer's interrupt that was requested early; 0: none */
 	int mp_state;
 	u32 sipi_vector;
-	unsigned long pending_init_sipi;
+	unsigned long pending_signals;
 
 	/* What an exit left for the client, and how to go on afterwards. */
 	int (*complete_user)(struct vcpu *vcpu); /* run at the next KVM_RUN: enum next or errno */
@@ -254,8 +254,8 @@ struct vcpu {
 	struct pio pio;
 
 	struct {
-		bool active, in_nmi;	  /* in the mode; an NMI's handler was interrupted */
-		u32 base;		  /* IA32_SMBASE */
+		u64 base;		  /* IA32_SMBASE */
+		bool in_nmi;		  /* an NMI's handler was interrupted */
 		u8 area[SMRAM_SAVE_SIZE]; /* on its way to or from the guest: too large for a stack */
 	} smm;
 

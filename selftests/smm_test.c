@@ -252,33 +252,66 @@ static void one_at_a_time(void)
 	guest_destroy(g);
 }
 
-/* By an interrupt message to the local APIC, which may come before the vCPU halts: that makes no difference. */
-static void *send_message(void *g)
-{
-	struct kvm_msi msi = { .address_lo = 0xfee00000, .data = 2 << 8 };
-
-	usleep(100000);
-	return (void *)(long)ioctl(((struct guest *)g)->vm, KVM_SIGNAL_MSI, &msi);
-}
-
-static void halted_vcpu_wakes(void)
+/* With a local APIC, which takes interrupt messages. */
+static struct guest *create_with_chips(struct code handler)
 {
 	struct guest *g = guest_create_vm();
-	struct code handler = CODE16(TELL RSM);
-	pthread_t thread;
-	void *sent;
 
 	expect_errno(ioctl(g->vm, KVM_CREATE_IRQCHIP, 0), 0);
 	guest_create_vcpu(g);
 	guest_set_mode(g, MODE_LONG, false);
 	add_smram(g, handler);
+	return g;
+}
+
+#define DELIVER_SMI (2u << 8)
+#define DELIVER_INIT (5u << 8)
+
+static int send_message(struct guest *g, u32 data)
+{
+	struct kvm_msi msi = { .address_lo = 0xfee00000, .data = data };
+
+	return ioctl(g->vm, KVM_SIGNAL_MSI, &msi);
+}
+
+static void *send_smi(void *g)
+{
+	usleep(100000);
+	return (void *)(long)send_message(g, DELIVER_SMI);
+}
+
+/* It may come before the vCPU halts: that makes no difference. */
+static void halted_vcpu_wakes(void)
+{
+	struct guest *g = create_with_chips(CODE16(TELL RSM));
+	pthread_t thread;
+	void *sent;
+
 	guest_load(g, CODE64("hlt\nout %al, $0x80\nhlt"));
-	pthread_create(&thread, NULL, send_message, g);
+	pthread_create(&thread, NULL, send_smi, g);
 	at_port(g, guest_start(g), HANDLER_PORT);
 	pthread_join(thread, &sent);
 	expect_eq((long)sent, 1);
 	/* The halt has ended, as on a CPU whose area does not ask for it to be taken up again. */
 	at_port(g, guest_run(g), GUEST_PORT);
+	guest_destroy(g);
+}
+
+static void init_waits(void)
+{
+	struct guest *g = create_with_chips(CODE16(TELL TELL RSM));
+
+	start(g);
+	at_port(g, guest_run(g), HANDLER_PORT);
+	expect_eq(send_message(g, DELIVER_INIT), 1);
+	at_port(g, guest_run(g), HANDLER_PORT);
+	expect(in_smm(g));
+	expect_eq(guest_events(g).smi.latched_init, 1);
+	/* At the reset vector there is no memory to execute. */
+	expect_eq(guest_run(g), KVM_EXIT_INTERNAL_ERROR);
+	expect(!in_smm(g));
+	expect_eq(g->regs.rip, 0xfff0);
+	expect_eq(guest_sregs(g).cs.base, 0xffff0000);
 	guest_destroy(g);
 }
 
@@ -370,6 +403,7 @@ static const struct test tests[] = {
 	{ "outside of the mode there are no SMRAM, SMBASE and RSM", smram_is_hidden },
 	{ "SMIs and NMIs wait for its end", one_at_a_time },
 	{ "it wakes a vCPU that is halted", halted_vcpu_wakes },
+	{ "INIT waits for its end", init_waits },
 	{ "a vCPU moves while in the mode", state_moves },
 	{ "a state that no CPU has ends in shutdown", nonsense_ends_it },
 	{ "writes to SMRAM are logged", writes_are_logged },

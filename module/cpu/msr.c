@@ -312,12 +312,18 @@ static int write_patch_level(struct vcpu *vcpu, u32 index, u64 value, enum msr_o
 
 static int read_smbase(struct vcpu *vcpu, u32 index, u64 *value, enum msr_origin origin)
 {
-	return smm_read_base(vcpu, value, origin == MSR_HOST);
+	if (origin == MSR_GUEST && !vcpu_in_smm(vcpu))
+		return -EINVAL;
+	*value = vcpu->smm.base;
+	return 0;
 }
 
 static int write_smbase(struct vcpu *vcpu, u32 index, u64 value, enum msr_origin origin)
 {
-	return smm_write_base(vcpu, value, origin == MSR_HOST);
+	if (origin == MSR_GUEST)
+		return -EINVAL;
+	vcpu->smm.base = value;
+	return 0;
 }
 
 static int read_platform_info(struct vcpu *vcpu, u32 index, u64 *value, enum msr_origin origin)

@@ -102,8 +102,8 @@ static void init(void *ctx)
 {
 	struct vcpu *vcpu = ctx;
 
-	clear_bit(PENDING_SIPI, &vcpu->pending_init_sipi);
-	set_bit(PENDING_INIT, &vcpu->pending_init_sipi);
+	clear_bit(PENDING_SIPI, &vcpu->pending_signals);
+	set_bit(PENDING_INIT, &vcpu->pending_signals);
 	vcpu_request(vcpu, REQ_INIT_SIPI);
 }
 
@@ -113,7 +113,7 @@ static void sipi(void *ctx, u8 vector)
 
 	WRITE_ONCE(vcpu->sipi_vector, vector);
 	/* set_bit() is a full barrier on x86: who sees the bit sees the vector. */
-	set_bit(PENDING_SIPI, &vcpu->pending_init_sipi);
+	set_bit(PENDING_SIPI, &vcpu->pending_signals);
 	vcpu_request(vcpu, REQ_INIT_SIPI);
 }
 

@@ -11,41 +11,41 @@
 #include "internal.h"
 
 /* Of guest memory: an address, in an address space. */
-struct place {
+struct guest_address {
 	struct vm *vm;
 	unsigned int as_id;
 	u64 gpa;
 };
 
-static struct place in_vm(struct vm *vm, u64 gpa)
+static struct guest_address in_vm(struct vm *vm, u64 gpa)
 {
-	return (struct place){ .vm = vm, .gpa = gpa };
+	return (struct guest_address){ .vm = vm, .gpa = gpa };
 }
 
-static struct place seen_by(struct vcpu *vcpu, u64 gpa)
+static struct guest_address seen_by(struct vcpu *vcpu, u64 gpa)
 {
-	return (struct place){ .vm = vcpu->vm, .as_id = vcpu->as_id, .gpa = gpa };
+	return (struct guest_address){ .vm = vcpu->vm, .as_id = vcpu->as_id, .gpa = gpa };
 }
 
-static u64 place_gfn(const struct place *place)
+static u64 address_gfn(const struct guest_address *address)
 {
-	return as_gfn(place->as_id, place->gpa);
+	return as_gfn(address->as_id, address->gpa);
 }
 
 /* A slot that the guest may use now. */
-static const struct slot *usable_slot(const struct place *place, bool write)
+static const struct slot *usable_slot(const struct guest_address *address, bool write)
 {
-	struct memory *m = &place->vm->memory;
-	const struct slot *slot = slots_find(srcu_dereference(m->slots, &m->srcu), place_gfn(place));
+	struct memory *m = &address->vm->memory;
+	const struct slot *slot = slots_find(srcu_dereference(m->slots, &m->srcu), address_gfn(address));
 
 	if (!slot || READ_ONCE(slot->retired) || (write && (slot->flags & KVM_MEM_READONLY)))
 		return NULL;
 	return slot;
 }
 
-static unsigned long host_address(const struct slot *slot, const struct place *place)
+static unsigned long host_address(const struct slot *slot, const struct guest_address *address)
 {
-	return slot_address(slot, place_gfn(place)) + offset_in_page(place->gpa);
+	return slot_address(slot, address_gfn(address)) + offset_in_page(address->gpa);
 }
 
 /* -- copies ------------------------------------------------------------------------------------------------------- */
@@ -93,23 +93,23 @@ static bool copy_out(unsigned long to, const void *from, size_t len)
 }
 
 /* The part of an access that lies in one page. */
-static bool read_part(const struct place *place, void *buf, size_t len)
+static bool read_part(const struct guest_address *address, void *buf, size_t len)
 {
-	const struct slot *slot = usable_slot(place, false);
+	const struct slot *slot = usable_slot(address, false);
 
-	return slot && !copy_in(buf, host_address(slot, place), len);
+	return slot && !copy_in(buf, host_address(slot, address), len);
 }
 
-static bool write_part(const struct place *place, const void *buf, size_t len)
+static bool write_part(const struct guest_address *address, const void *buf, size_t len)
 {
-	const struct slot *slot = usable_slot(place, true);
+	const struct slot *slot = usable_slot(address, true);
 	bool failed;
 
 	if (!slot)
 		return false;
-	failed = copy_out(host_address(slot, place), buf, len);
+	failed = copy_out(host_address(slot, address), buf, len);
 	/* Some of it may have been written before it failed. */
-	slot_mark_dirty(slot, place_gfn(place));
+	slot_mark_dirty(slot, address_gfn(address));
 	return !failed;
 }
 
@@ -122,33 +122,33 @@ static size_t part_length(u64 gpa, size_t len)
  * The slots are looked at throughout: when an ioctl that moves or deletes a slot returns, no access by the old one is
  * still under way.
  */
-static int read_at(struct place place, void *buf, size_t len)
+static int read_at(struct guest_address address, void *buf, size_t len)
 {
-	struct memory *m = &place.vm->memory;
-	bool ok = current->mm == place.vm->mm;
+	struct memory *m = &address.vm->memory;
+	bool ok = current->mm == address.vm->mm;
 	size_t part;
 	int idx;
 
 	idx = srcu_read_lock(&m->srcu);
-	for (; len && ok; place.gpa += part, buf += part, len -= part) {
-		part = part_length(place.gpa, len);
-		ok = read_part(&place, buf, part);
+	for (; len && ok; address.gpa += part, buf += part, len -= part) {
+		part = part_length(address.gpa, len);
+		ok = read_part(&address, buf, part);
 	}
 	srcu_read_unlock(&m->srcu, idx);
 	return ok ? 0 : -EFAULT;
 }
 
-static int write_at(struct place place, const void *buf, size_t len)
+static int write_at(struct guest_address address, const void *buf, size_t len)
 {
-	struct memory *m = &place.vm->memory;
-	bool ok = current->mm == place.vm->mm;
+	struct memory *m = &address.vm->memory;
+	bool ok = current->mm == address.vm->mm;
 	size_t part;
 	int idx;
 
 	idx = srcu_read_lock(&m->srcu);
-	for (; len && ok; place.gpa += part, buf += part, len -= part) {
-		part = part_length(place.gpa, len);
-		ok = write_part(&place, buf, part);
+	for (; len && ok; address.gpa += part, buf += part, len -= part) {
+		part = part_length(address.gpa, len);
+		ok = write_part(&address, buf, part);
 	}
 	srcu_read_unlock(&m->srcu, idx);
 	return ok ? 0 : -EFAULT;
@@ -198,20 +198,21 @@ static int cmpxchg_host(unsigned long address, unsigned int size, u64 *old, u64 
 	return r;
 }
 
-static int cmpxchg_at(struct place place, unsigned int size, u64 *old, u64 new)
+static int cmpxchg_at(struct guest_address address, unsigned int size, u64 *old, u64 new)
 {
-	struct memory *m = &place.vm->memory;
+	struct memory *m = &address.vm->memory;
 	const struct slot *slot;
 	int idx, r = -EFAULT;
 
-	if (current->mm != place.vm->mm || (size != sizeof(u32) && size != sizeof(u64)) || !IS_ALIGNED(place.gpa, size))
+	if (current->mm != address.vm->mm || (size != sizeof(u32) && size != sizeof(u64)) ||
+	    !IS_ALIGNED(address.gpa, size))
 		return -EFAULT;
 	idx = srcu_read_lock(&m->srcu);
-	slot = usable_slot(&place, true);
+	slot = usable_slot(&address, true);
 	if (slot)
-		r = cmpxchg_host(host_address(slot, &place), size, old, new);
+		r = cmpxchg_host(host_address(slot, &address), size, old, new);
 	if (!r)
-		slot_mark_dirty(slot, place_gfn(&place));
+		slot_mark_dirty(slot, address_gfn(&address));
 	srcu_read_unlock(&m->srcu, idx);
 	return r;
 }
@@ -230,28 +231,28 @@ int vcpu_cmpxchg(struct vcpu *vcpu, u64 gpa, unsigned int size, u64 *old, u64 ne
 
 unsigned long guest_host_address(struct vcpu *vcpu, u64 gpa)
 {
-	struct place place = seen_by(vcpu, gpa);
+	struct guest_address address = seen_by(vcpu, gpa);
 	struct memory *m = &vcpu->vm->memory;
 	const struct slot *slot;
 	unsigned long host;
 	int idx;
 
 	idx = srcu_read_lock(&m->srcu);
-	slot = usable_slot(&place, false);
-	host = slot ? host_address(slot, &place) : 0;
+	slot = usable_slot(&address, false);
+	host = slot ? host_address(slot, &address) : 0;
 	srcu_read_unlock(&m->srcu, idx);
 	return host;
 }
 
 bool memory_is_mmio(struct vcpu *vcpu, u64 gpa, bool write)
 {
-	struct place place = seen_by(vcpu, gpa);
+	struct guest_address address = seen_by(vcpu, gpa);
 	struct memory *m = &vcpu->vm->memory;
 	bool mmio;
 	int idx;
 
 	idx = srcu_read_lock(&m->srcu);
-	mmio = !usable_slot(&place, write);
+	mmio = !usable_slot(&address, write);
 	srcu_read_unlock(&m->srcu, idx);
 	return mmio;
 }

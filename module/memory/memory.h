@@ -26,10 +26,11 @@ struct pith_inspect_slot;
 #define MEMORY_MAX_SLOTS 32764
 
 /*
- * Address spaces, as KVM numbers them: 1 is what a vCPU in system-management mode sees. Each has second-stage tables of its
- * own. All else is shared: an address space's pages come behind those of the one before, beyond all physical addresses.
+ * Address spaces, as KVM numbers them: what a vCPU sees, and what it sees in system-management mode. Each has second-stage
+ * tables of its own. All else is shared: an address space's pages come behind those of the one before, beyond all physical
+ * addresses.
  */
-#define MEMORY_ADDRESS_SPACES 2
+enum { MEMORY_AS_NORMAL, MEMORY_AS_SMM, MEMORY_ADDRESS_SPACES };
 
 /* All slots, in two orders: intervals of guest pages, which do not overlap, and of host addresses, which may. */
 enum slot_order { BY_GFN, BY_HOST, NR_SLOT_ORDERS };

@@ -97,7 +97,7 @@ static bool comes_back(bool wide)
 
 static bool wide_comes_back(void)
 {
-	return comes_back(true) && !state.sregs.apic_base;
+	return comes_back(true);
 }
 
 static bool narrow_comes_back(void)
