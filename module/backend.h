@@ -27,6 +27,8 @@ struct backend {
 	u32 isa;
 	/** @hypercall: the instruction: VMCALL, VMMCALL. */
 	u8 hypercall[HYPERCALL_SIZE];
+	/** @mcg_cap: what the vendor's IA32_MCG_CAP has beyond MCE_CAP_SUPPORTED */
+	u64 mcg_cap;
 	/** @excludes: the module that must not be loaded while this one is, or NULL. */
 	const char *excludes;
 

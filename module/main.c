@@ -180,7 +180,7 @@ static long device_ioctl_vcpu_mmap_size(void *object, void *arg)
 
 static long device_ioctl_mce_cap(void *object, void *arg)
 {
-	*(u64 *)arg = MCE_CAP_SUPPORTED;
+	*(u64 *)arg = mce_supported_cap();
 	return 0;
 }
 

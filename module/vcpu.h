@@ -213,7 +213,7 @@ struct vcpu {
 		u64 dr[4], dr7;
 	} guest_debug; /* see cpu/guest_debug.h */
 	struct msr_state msr;
-	u64 mcg_ctl, mce[MCE_MAX_BANKS][4]; /* see cpu/mce.h */
+	u64 mcg_ctl, mce[MCE_MAX_BANKS][4], mci_ctl2[MCE_MAX_BANKS]; /* see cpu/mce.h */
 	struct paravirt pv;
 	u64 tsc_offset, tsc_ratio; /* of the guest's TSC to the host's: see cpu/tsc.h */
 	u32 tsc_khz;

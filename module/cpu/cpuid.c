@@ -486,7 +486,7 @@ int cpuid_set(struct vcpu *vcpu, struct kvm_cpuid_entry2 *entries, int nr)
 	vcpu->cpuid = entries;
 	vcpu->nr_cpuid = nr;
 	derive(vcpu);
-	irq_cpuid_changed(vcpu);
+	irq_features_changed(vcpu);
 	backend.set_intercepts(vcpu);
 	return 0;
 }

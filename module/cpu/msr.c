@@ -454,6 +454,7 @@ static const struct msr_range ranges[] = {
 	{ MSR_K7_EVNTSEL0, MSR_K7_PERFCTR3, read_zero, write_zero },
 	{ MSR_IA32_MCG_CTL, MSR_IA32_MCG_CTL, mce_read_msr, mce_write_msr, true },
 	{ MSR_IA32_MC0_CTL, MSR_IA32_MC0_CTL + 4 * MCE_MAX_BANKS - 1, mce_read_msr, mce_write_msr },
+	{ MSR_IA32_MC0_CTL2, MSR_IA32_MC0_CTL2 + MCE_MAX_BANKS - 1, mce_read_ctl2, mce_write_ctl2 },
 	{ MSR_IA32_BBL_CR_CTL, MSR_IA32_BBL_CR_CTL3, read_zero, write_ignored },
 	{ MSR_DRAM_ENERGY_STATUS, MSR_DRAM_ENERGY_STATUS, read_zero, write_refused },
 	{ MSR_RAPL_POWER_UNIT, MSR_RAPL_POWER_UNIT, read_zero, write_refused },

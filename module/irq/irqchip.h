@@ -66,6 +66,9 @@ bool irq_takes_from_client(struct vcpu *vcpu);
 /** irq_from_client - KVM_INTERRUPT: 0, -ENXIO (the PIC is here), -EEXIST (one waits already) */
 int irq_from_client(struct vcpu *vcpu, u8 vector);
 
+/** irq_cmci - the local APIC's CMCI entry fires; without a local APIC nothing does. Own context. */
+void irq_cmci(struct vcpu *vcpu);
+
 /** irq_tell_tpr_access - REQ_TPR_ACCESS: fills struct kvm_run */
 void irq_tell_tpr_access(struct vcpu *vcpu);
 
@@ -152,8 +155,8 @@ void irqchip_destroy(struct vm *vm);
 int irq_vcpu_create(struct vcpu *vcpu); /* gives a new vCPU its local APIC if vm->irqchip */
 void irq_vcpu_destroy(struct vcpu *vcpu);
 void irq_vcpu_reset(struct vcpu *vcpu, bool init);
-void irq_cpuid_changed(struct vcpu *vcpu); /* x2APIC, TSC deadline, MAXPHYADDR */
-void irq_tsc_changed(struct vcpu *vcpu);   /* the TSC offset moved: deadlines move */
+void irq_features_changed(struct vcpu *vcpu); /* x2APIC, TSC deadline, MAXPHYADDR by CPUID; CMCI by IA32_MCG_CAP */
+void irq_tsc_changed(struct vcpu *vcpu);      /* the TSC offset moved: deadlines move */
 
 /* -- ioctls; arguments are copied in already -------------------------------------------------------------------- */
 

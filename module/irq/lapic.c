@@ -1023,6 +1023,8 @@ void lapic_reset(struct lapic *lapic, bool init)
 
 void lapic_configure(struct lapic *lapic, const struct lapic_config *config)
 {
+	if (config->cmci && !lapic->config.cmci)
+		set_reg(lapic, LAPIC_LVT_CMCI, APIC_LVT_MASKED);
 	lapic->config = *config;
 	if (!config->min_period_ns)
 		lapic->config.min_period_ns = LAPIC_MIN_PERIOD_NS;

@@ -249,7 +249,7 @@ void lapic_init(struct lapic *lapic, u8 *regs, u32 id, const struct lapic_config
 /**
  * lapic_configure() - change what CPUID and the client decide
  * @lapic: own context
- * @config: copied; nothing but the version register changes at once
+ * @config: copied; nothing but the version register changes at once, and that an LVT entry that is new is masked
  */
 void lapic_configure(struct lapic *lapic, const struct lapic_config *config);
 

@@ -396,10 +396,18 @@ void irq_vcpu_reset(struct vcpu *vcpu, bool init)
 		vcpu->msr.apic_base = APIC_BASE_DEFAULT | APIC_BASE_ENABLE | (bsp ? APIC_BASE_BSP : 0);
 }
 
-void irq_cpuid_changed(struct vcpu *vcpu)
+void irq_features_changed(struct vcpu *vcpu)
 {
 	if (vcpu->lapic)
 		configure(vcpu);
+}
+
+void irq_cmci(struct vcpu *vcpu)
+{
+	if (!vcpu->lapic)
+		return;
+	lapic_local_interrupt(vcpu->lapic, LAPIC_LVT_CMCI);
+	irq_look(vcpu);
 }
 
 int irq_get_lapic(struct vcpu *vcpu, struct kvm_lapic_state *state)

@@ -2,6 +2,7 @@
 /* The Intel backend: its side of the contract in backend.h, and the life of a VMCS. */
 #include <linux/err.h>
 #include <linux/slab.h>
+#include <asm/mce.h>
 
 #include "rules.h"
 #include "vmx.h"
@@ -97,6 +98,7 @@ const struct backend vmx_backend = {
 	.name = "Intel VMX",
 	.isa = PITH_ISA_VMX,
 	.hypercall = { 0x0f, 0x01, 0xc1 },
+	.mcg_cap = MCG_CMCI_P,
 	/* Would take the hook for crashes, of which the kernel has one; and the CPUs are in VMX operation already. */
 	.excludes = "kvm_intel",
 	.setup = vmx_setup,

@@ -513,9 +513,10 @@ static const struct program programs[] = {
 	    R(LAPIC_LVT_CMCI),
 	    { configure, 0, 1, 0 },
 	    R(LAPIC_VERSION),
+	    R(LAPIC_LVT_CMCI),
 	    W(LAPIC_LVT_CMCI, 0x30),
 	    R(LAPIC_LVT_CMCI) },
-	  "0 60014 30" },
+	  "0 60014 10000 30" },
 
 	/* Modes. */
 	{ "xAPIC to x2APIC to off to xAPIC", { BASE(X2APIC), BASE(0), BASE(XAPIC) }, "x2apic off xapic" },
