@@ -52,6 +52,9 @@ struct backend {
 	/** @watches_deadline: enter makes the guest exit when the host's TSC is at vcpu->deadline; valid after setup */
 	bool watches_deadline;
 
+	/** @has_xsaves: guests can execute XSAVES and XRSTORS; valid after setup */
+	bool has_xsaves;
+
 	/** @tables: how second-stage entries are spelled; valid after setup. */
 	const struct table_format *(*tables)(void);
 

@@ -19,7 +19,7 @@
 
 #define XSAVE_LEAF 0xd
 #define XSAVE_LEGACY_SIZE 576
-#define NO_INDEX 0
+#define COMPONENT_ALIGNED BIT(1) /* of ECX: to 64 bytes in the compacted format */
 
 /* The bit of a feature word, without its word. */
 #define F(name) BIT((X86_FEATURE_##name) & 31)
@@ -134,6 +134,7 @@ static u32 kernel_mask(u32 function, enum cpuid_regs_idx reg, u32 host)
 		{ 7, CPUID_EBX, CPUID_7_0_EBX },
 		{ 7, CPUID_ECX, CPUID_7_ECX },
 		{ 7, CPUID_EDX, CPUID_7_EDX },
+		{ XSAVE_LEAF, CPUID_EAX, CPUID_D_1_EAX },
 		{ 0x80000001, CPUID_ECX, CPUID_8000_0001_ECX },
 		{ 0x80000008, CPUID_EBX, CPUID_8000_0008_EBX },
 	};
@@ -203,6 +204,54 @@ static void adjust(struct kvm_cpuid_entry2 *e)
 	}
 }
 
+static const struct kvm_cpuid_entry2 *find(const struct kvm_cpuid_entry2 *entries, int nr, u32 function, u32 index)
+{
+	const struct kvm_cpuid_entry2 *e;
+
+	for (e = entries; e < entries + nr; e++)
+		if (e->function == function && (!(e->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) || e->index == index))
+			return e;
+	return NULL;
+}
+
+/* Bytes that XSAVE writes with these components enabled. SDM volume 1, "Standard Format of an XSAVE Area". */
+static u32 xsave_size(const struct kvm_cpuid_entry2 *entries, int nr, u64 components)
+{
+	const struct kvm_cpuid_entry2 *e;
+	u32 size = XSAVE_LEGACY_SIZE;
+	int i;
+
+	for (i = 2; i < 63; i++) {
+		e = components & BIT_ULL(i) ? find(entries, nr, XSAVE_LEAF, i) : NULL;
+		if (e)
+			size = max(size, e->eax + e->ebx);
+	}
+	return size;
+}
+
+/* Bytes that XSAVEC and XSAVES write: one after the other. SDM volume 1, "Compacted Format of an XSAVE Area". */
+static u32 compacted_size(const struct kvm_cpuid_entry2 *entries, int nr, u64 components)
+{
+	const struct kvm_cpuid_entry2 *e;
+	u32 size = XSAVE_LEGACY_SIZE;
+	int i;
+
+	for (i = 2; i < 63; i++) {
+		e = components & BIT_ULL(i) ? find(entries, nr, XSAVE_LEAF, i) : NULL;
+		if (e)
+			size = (e->ecx & COMPONENT_ALIGNED ? ALIGN(size, 64) : size) + e->eax;
+	}
+	return size;
+}
+
+/* The forms of XSAVE. There is no component that IA32_XSS would enable. */
+static void xsave_forms(struct kvm_cpuid_entry2 *e)
+{
+	e->eax &= F(XSAVEOPT) | F(XSAVEC) | F(XGETBV1) | (backend.has_xsaves ? F(XSAVES) : 0);
+	e->eax = kernel_mask(XSAVE_LEAF, CPUID_EAX, e->eax);
+	e->ecx = e->edx = 0;
+}
+
 /* Leaf 0Dh: the components that pith switches; sizes are given for all of them and follow XCR0 at run time. */
 static int xsave_leaves(struct kvm_cpuid_entry2 *entries, int max)
 {
@@ -221,17 +270,14 @@ static int xsave_leaves(struct kvm_cpuid_entry2 *entries, int max)
 						.index = i,
 						.flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX };
 		cpuid_count(XSAVE_LEAF, i, &e->eax, &e->ebx, &e->ecx, &e->edx);
-		if (i == 0) {
-			e->eax = xcr0;
-			e->edx = xcr0 >> 32;
-		} else if (i == 1) {
-			/* XSAVEOPT; the compacted forms are not given: guests have no supervisor components. */
-			e->eax &= BIT(0);
-			e->ebx = e->ecx = e->edx = 0;
-		} else {
-			e->ecx = e->edx = 0;
-		}
+		e->ecx &= COMPONENT_ALIGNED;
+		e->edx = 0;
 	}
+	entries[0].eax = xcr0;
+	entries[0].edx = xcr0 >> 32;
+	entries[0].ebx = entries[0].ecx = xsave_size(entries, nr, xcr0);
+	xsave_forms(&entries[1]);
+	entries[1].ebx = entries[1].eax & (F(XSAVEC) | F(XSAVES)) ? compacted_size(entries, nr, xcr0) : 0;
 	return nr;
 }
 
@@ -276,24 +322,21 @@ int cpuid_supported(struct kvm_cpuid_entry2 *entries, int max)
 
 /* -- a vCPU's ---------------------------------------------------------------------------------------------------- */
 
-const struct kvm_cpuid_entry2 *cpuid_find(struct vcpu *vcpu, u32 function, u32 index)
+const struct kvm_cpuid_entry2 *cpuid_find(const struct vcpu *vcpu, u32 function, u32 index)
 {
-	int i;
-
-	for (i = 0; i < vcpu->nr_cpuid; i++) {
-		const struct kvm_cpuid_entry2 *e = &vcpu->cpuid[i];
-
-		if (e->function == function && (!(e->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) || e->index == index))
-			return e;
-	}
-	return NULL;
+	return find(vcpu->cpuid, vcpu->nr_cpuid, function, index);
 }
 
-bool cpuid_has(struct vcpu *vcpu, u32 function, u32 index, enum cpuid_regs_idx reg, unsigned int bit)
+bool cpuid_has(const struct vcpu *vcpu, u32 function, u32 index, enum cpuid_regs_idx reg, unsigned int bit)
 {
 	const struct kvm_cpuid_entry2 *e = cpuid_find(vcpu, function, index);
 
 	return e && (*entry_register((struct kvm_cpuid_entry2 *)e, reg) & BIT(bit));
+}
+
+bool cpuid_has_xsaves(const struct vcpu *vcpu)
+{
+	return cpuid_has(vcpu, XSAVE_LEAF, 1, CPUID_EAX, X86_FEATURE_XSAVES & 31);
 }
 
 /* CR4 bits that are reserved unless the guest was given the feature. */
@@ -399,21 +442,9 @@ static const struct kvm_cpuid_entry2 *out_of_range(struct vcpu *vcpu, u32 functi
 	return cpuid_find(vcpu, first->eax, index);
 }
 
-/* Bytes that XSAVE would write with the components of @xcr0 enabled. */
-static u32 xsave_size(struct vcpu *vcpu, u64 xcr0)
+static bool has_compacted_form(const struct vcpu *vcpu)
 {
-	const struct kvm_cpuid_entry2 *e;
-	u32 size = XSAVE_LEGACY_SIZE;
-	int i;
-
-	for (i = 2; i < 63; i++) {
-		if (!(xcr0 & BIT_ULL(i)))
-			continue;
-		e = cpuid_find(vcpu, XSAVE_LEAF, i);
-		if (e)
-			size = max(size, e->eax + e->ebx);
-	}
-	return size;
+	return cpuid_has_xsaves(vcpu) || cpuid_has(vcpu, XSAVE_LEAF, 1, CPUID_EAX, X86_FEATURE_XSAVEC & 31);
 }
 
 /* Bits that mirror the vCPU's own state. */
@@ -437,7 +468,9 @@ static void add_state(struct vcpu *vcpu, u32 function, u32 index, u64 *gpr)
 		if (vcpu->cr4 & X86_CR4_PKE)
 			gpr[REG_RCX] |= F(OSPKE);
 	} else if (function == XSAVE_LEAF && index == 0) {
-		gpr[REG_RBX] = xsave_size(vcpu, vcpu->xcr0);
+		gpr[REG_RBX] = xsave_size(vcpu->cpuid, vcpu->nr_cpuid, vcpu->xcr0);
+	} else if (function == XSAVE_LEAF && index == 1 && has_compacted_form(vcpu)) {
+		gpr[REG_RBX] = compacted_size(vcpu->cpuid, vcpu->nr_cpuid, vcpu->xcr0);
 	}
 }
 

@@ -29,9 +29,12 @@ void cpuid_get(struct vcpu *vcpu, int i, struct kvm_cpuid_entry2 *entry);
 /** cpuid_execute - the instruction: answers into @gpr, indexed by enum gpr */
 void cpuid_execute(struct vcpu *vcpu, u32 function, u32 index, u64 *gpr);
 
-const struct kvm_cpuid_entry2 *cpuid_find(struct vcpu *vcpu, u32 function, u32 index);
+const struct kvm_cpuid_entry2 *cpuid_find(const struct vcpu *vcpu, u32 function, u32 index);
 
 /** cpuid_has - whether the guest was given a feature bit */
-bool cpuid_has(struct vcpu *vcpu, u32 function, u32 index, enum cpuid_regs_idx reg, unsigned int bit);
+bool cpuid_has(const struct vcpu *vcpu, u32 function, u32 index, enum cpuid_regs_idx reg, unsigned int bit);
+
+/** cpuid_has_xsaves - whether it was given XSAVES, and with it IA32_XSS */
+bool cpuid_has_xsaves(const struct vcpu *vcpu);
 
 #endif

@@ -26,7 +26,9 @@ struct fpu_area {
 	u8 extended[];
 } __packed __aligned(64);
 
-static u64 host_xcr0 __ro_after_init;
+static u64 host_xcr0 __ro_after_init, host_xss __ro_after_init;
+/* Guests with this XCR0 run with the host's registers; none do, if there is IA32_XSS to be changed, too. */
+static u64 common_xcr0 __ro_after_init;
 static u64 supported __ro_after_init;
 static u32 area_size __ro_after_init;
 static u32 pkru_offset __ro_after_init;
@@ -39,6 +41,9 @@ int fpu_setup(void)
 	unsigned int i;
 
 	host_xcr0 = xgetbv(XCR_XFEATURE_ENABLED_MASK);
+	if (boot_cpu_has(X86_FEATURE_XSAVES))
+		rdmsrl(MSR_IA32_XSS, host_xss);
+	common_xcr0 = host_xss ? 0 : host_xcr0;
 	supported = host_xcr0 & SWITCHED;
 	area_size = sizeof(struct fpu_area);
 	for (i = 2; i < 63; i++) {
@@ -103,6 +108,14 @@ static __always_inline void xsave_all(struct fpu_area *area)
 	asm volatile("xsave64 %0" : "+m"(*area) : "a"((u32)supported), "d"((u32)(supported >> 32)) : "memory");
 }
 
+/* What XSAVES saves of the host's is not for guests to see: their IA32_XSS is 0. */
+static void write_enables(u64 xcr0, u64 xss)
+{
+	xsetbv(XCR_XFEATURE_ENABLED_MASK, xcr0);
+	if (host_xss)
+		wrmsrl(MSR_IA32_XSS, xss);
+}
+
 /*
  * PKRU is a component like the others for the guest, but not for the host, which keeps it in the register while in
  * the kernel: it rules what copy_to_user() may do.
@@ -113,14 +126,14 @@ void fpu_load_guest(struct vcpu *vcpu)
 	if (supported & XFEATURE_MASK_PKRU)
 		vcpu->host_pkru = read_pkru();
 	xrstor_all(vcpu->fpu);
-	if (vcpu->xcr0 != host_xcr0)
-		xsetbv(XCR_XFEATURE_ENABLED_MASK, vcpu->xcr0);
+	if (vcpu->xcr0 != common_xcr0)
+		write_enables(vcpu->xcr0, 0);
 }
 
 void fpu_load_host(struct vcpu *vcpu)
 {
-	if (vcpu->xcr0 != host_xcr0)
-		xsetbv(XCR_XFEATURE_ENABLED_MASK, host_xcr0);
+	if (vcpu->xcr0 != common_xcr0)
+		write_enables(host_xcr0, host_xss);
 	xsave_all(vcpu->fpu);
 	if (supported & XFEATURE_MASK_PKRU)
 		write_pkru(vcpu->host_pkru);

@@ -374,6 +374,20 @@ static int write_decfg(struct vcpu *vcpu, u32 index, u64 value, enum msr_origin 
 	return 0;
 }
 
+/* IA32_XSS: there is no component that it would enable. */
+static int read_xss(struct vcpu *vcpu, u32 index, u64 *value, enum msr_origin origin)
+{
+	if (origin == MSR_GUEST && !cpuid_has_xsaves(vcpu))
+		return -EINVAL;
+	*value = 0;
+	return 0;
+}
+
+static int write_xss(struct vcpu *vcpu, u32 index, u64 value, enum msr_origin origin)
+{
+	return value || (origin == MSR_GUEST && !cpuid_has_xsaves(vcpu)) ? -EINVAL : 0;
+}
+
 static int read_zero(struct vcpu *vcpu, u32 index, u64 *value, enum msr_origin origin)
 {
 	*value = 0;
@@ -434,6 +448,7 @@ static const struct msr_range ranges[] = {
 	{ MSR_KVM_STEAL_TIME, MSR_KVM_STEAL_TIME, read_paravirt, write_paravirt, true },
 	{ MSR_KVM_PV_EOI_EN, MSR_KVM_PV_EOI_EN, read_paravirt, write_paravirt, true },
 	{ MSR_KVM_POLL_CONTROL, MSR_KVM_POLL_CONTROL, read_paravirt, write_paravirt, true },
+	{ MSR_IA32_XSS, MSR_IA32_XSS, read_xss, write_xss },
 	{ MSR_MTRRcap, MSR_MTRRcap, read_mtrr_cap, write_refused },
 	{ MSR_IA32_PLATFORM_ID, MSR_IA32_PLATFORM_ID, read_zero, write_refused },
 	{ MSR_IA32_EBL_CR_POWERON, MSR_IA32_EBL_CR_POWERON, read_zero, write_ignored },

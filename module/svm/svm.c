@@ -108,6 +108,7 @@ static int svm_setup(void)
 		backend.tsc_ratio_bits = 32;
 		backend.tsc_ratio_max = SVM_TSC_RATIO_MAX;
 	}
+	backend.has_xsaves = boot_cpu_has(X86_FEATURE_XSAVES);
 	format = npt_format;
 	if (boot_cpu_has(X86_FEATURE_GBPAGES))
 		format.largest = 3;

@@ -8,6 +8,7 @@
 #include <asm/msr-index.h>
 
 #include "vmx.h"
+#include "../cpu/cpuid.h"
 #include "../irq/irqchip.h"
 
 /* Offsets of the four parts of an MSR bitmap. Source: SDM volume 3, "MSR-Bitmap Address". */
@@ -173,6 +174,10 @@ void vmx_write_controls(struct vmx_vcpu *vmx)
 		vmcs_write32(PLE_WINDOW, PAUSE_WINDOW);
 	}
 
+	/* Nothing that XSAVES saves is kept from the guest: its IA32_XSS is 0. SDM volume 3, "XSS-Exiting Bitmap". */
+	if (caps->secondary & SECONDARY_EXEC_XSAVES)
+		vmcs_write64(XSS_EXIT_BITMAP, 0);
+
 	if (vmx->pml) {
 		vmcs_write64(PML_ADDRESS, __pa(vmx->pml));
 		vmcs_write16(GUEST_PML_INDEX, PML_ENTRIES - 1);
@@ -186,32 +191,23 @@ void vmx_write_controls(struct vmx_vcpu *vmx)
 	vmcs_write_natural(CR0_GUEST_HOST_MASK, ~X86_CR0_TS);
 }
 
-static const struct kvm_cpuid_entry2 *find_cpuid(const struct vcpu *vcpu, u32 function)
+/* A feature bit of the guest's CPUID, by the kernel's name for the host's. */
+static bool guest_has(const struct vcpu *vcpu, u32 leaf, enum cpuid_regs_idx reg, unsigned int feature)
 {
-	int i;
-
-	for (i = 0; i < vcpu->nr_cpuid; i++) {
-		if (vcpu->cpuid[i].function == function && !vcpu->cpuid[i].index)
-			return &vcpu->cpuid[i];
-	}
-	return NULL;
+	return cpuid_has(vcpu, leaf, 0, reg, feature & 31);
 }
-
-/* A feature bit of the guest's CPUID, by the kernel's name for the host's: word -> leaf and register. */
-#define guest_has(vcpu, leaf, reg, feature)                                     \
-	({                                                                      \
-		const struct kvm_cpuid_entry2 *entry_ = find_cpuid(vcpu, leaf); \
-		entry_ && (entry_->reg & BIT((feature)&31));                    \
-	})
 
 static u32 secondary_controls(const struct vcpu *vcpu)
 {
 	u32 controls = vmx_capabilities.secondary;
 
-	if (!guest_has(vcpu, 0x80000001, edx, X86_FEATURE_RDTSCP) && !guest_has(vcpu, 7, ecx, X86_FEATURE_RDPID))
+	if (!guest_has(vcpu, 0x80000001, CPUID_EDX, X86_FEATURE_RDTSCP) &&
+	    !guest_has(vcpu, 7, CPUID_ECX, X86_FEATURE_RDPID))
 		controls &= ~SECONDARY_EXEC_ENABLE_RDTSCP;
-	if (!guest_has(vcpu, 7, ebx, X86_FEATURE_INVPCID) || !guest_has(vcpu, 1, ecx, X86_FEATURE_PCID))
+	if (!guest_has(vcpu, 7, CPUID_EBX, X86_FEATURE_INVPCID) || !guest_has(vcpu, 1, CPUID_ECX, X86_FEATURE_PCID))
 		controls &= ~SECONDARY_EXEC_ENABLE_INVPCID;
+	if (!cpuid_has_xsaves(vcpu))
+		controls &= ~SECONDARY_EXEC_XSAVES;
 	if (READ_ONCE(vcpu->vm->disabled_exits) & KVM_X86_DISABLE_EXITS_PAUSE)
 		controls &= ~SECONDARY_EXEC_PAUSE_LOOP_EXITING;
 	return controls & ~apicv_controls_off(vcpu);
@@ -219,8 +215,8 @@ static u32 secondary_controls(const struct vcpu *vcpu)
 
 static bool has_spec_ctrl(const struct vcpu *vcpu)
 {
-	return boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL) &&
-	       (guest_has(vcpu, 7, edx, X86_FEATURE_SPEC_CTRL) || guest_has(vcpu, 7, edx, X86_FEATURE_SPEC_CTRL_SSBD));
+	return boot_cpu_has(X86_FEATURE_MSR_SPEC_CTRL) && (guest_has(vcpu, 7, CPUID_EDX, X86_FEATURE_SPEC_CTRL) ||
+							   guest_has(vcpu, 7, CPUID_EDX, X86_FEATURE_SPEC_CTRL_SSBD));
 }
 
 /*

@@ -24,6 +24,7 @@ static int vmx_setup(void)
 		backend.tsc_ratio_bits = 48;
 		backend.tsc_ratio_max = U64_MAX;
 	}
+	backend.has_xsaves = vmx_capabilities.secondary & SECONDARY_EXEC_XSAVES;
 	err = vmx_cpus_setup();
 	if (err)
 		vmx_controls_teardown();
