@@ -264,6 +264,13 @@ static void slots(void)
 	expect_errno(ioctl(fd, PITH_INSPECT_SLOT, &slot), ENOENT);
 	slot.gpa = ~0ul;
 	expect_errno(ioctl(fd, PITH_INSPECT_SLOT, &slot), ENOENT);
+
+	context("of system-management mode");
+	guest_add_memory(g, 1 << 16 | 2, GUEST_HOLE, memory, PAGE, 0);
+	slot.gpa = HIGH_GPA + 2 * PAGE;
+	expect_errno(ioctl(fd, PITH_INSPECT_SLOT, &slot), 0);
+	expect_eq(slot.gpa, PITH_INSPECT_SLOT_SMM | GUEST_HOLE);
+	expect_eq(slot.slot, 1 << 16 | 2);
 }
 
 /* What the guest has touched is mapped, as it has touched it; what it has not, is not. */

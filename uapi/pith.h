@@ -143,11 +143,12 @@ struct pith_inspect_vcpu {
 
 /**
  * struct pith_inspect_slot - the first slot that ends behind @gpa
- * @gpa: written by the caller; then where the slot begins. ENOENT: there is none. Bit 52 is 1 for memory that only
- * system-management mode sees.
+ * @gpa: written by the caller; then where the slot begins. ENOENT: there is none. With PITH_INSPECT_SLOT_SMM it is one
+ * that only system-management mode sees.
  * @flags: KVM_MEM_*
  */
 struct pith_inspect_slot {
+#define PITH_INSPECT_SLOT_SMM (1ull << 52)
 	__u64 gpa, size;
 	__u64 userspace_addr;
 	__u32 slot, flags;

@@ -221,11 +221,14 @@ static void print_slots(const struct attached *attached)
 {
 	const struct pith_inspect_slot *slot;
 	unsigned int i;
+	__u64 gpa;
 
 	for (i = 0; i < attached->nr_slots; i++) {
 		slot = &attached->slots[i];
-		printf("slot %u: guest-physical %016llx to %016llx, at %016llx of process %d%s%s\n", slot->slot,
-		       slot->gpa, slot->gpa + slot->size - 1, slot->userspace_addr, attached->pid,
+		gpa = slot->gpa & ~PITH_INSPECT_SLOT_SMM;
+		printf("slot %u: guest-physical %016llx to %016llx, at %016llx of process %d%s%s%s\n",
+		       slot->slot & 0xffff, gpa, gpa + slot->size - 1, slot->userspace_addr, attached->pid,
+		       slot->gpa & PITH_INSPECT_SLOT_SMM ? ", seen in system-management mode" : "",
 		       slot->flags & KVM_MEM_READONLY ? ", read-only" : "",
 		       slot->flags & KVM_MEM_LOG_DIRTY_PAGES ? ", writes are logged" : "");
 	}
