@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Clients that do all of it wrong: arguments out of range, the wrong file, bad pointers, the wrong order, two threads
- * at once, after fork, after the files are closed, at random, and dying in the middle. Each call gets KVM's error, and
+ * at once, after fork, after the files are closed, and dying in the middle. Each call gets KVM's error, and
  * afterwards nothing of it is left in the kernel. (That the kernel had nothing to complain of is looked at from
  * outside.)
  */
@@ -20,65 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "guest.h"
-#include "pith.h"
-
-enum file { DEVICE, VM, VCPU, NR_FILES };
-
-/* The ABI, as uapi/pith.h has it. */
-static const struct row {
-	const char *name;
-	enum file file;
-	u32 cmd;
-	bool raw;
-} rows[] = {
-#define STRUCT false
-#define RAW true
-#define ROW(cmd, handler, argument, meaning) { #cmd, DEVICE, cmd, argument },
-	PITH_DEVICE_IOCTLS(ROW)
-#undef ROW
-#define ROW(cmd, handler, argument, meaning) { #cmd, VM, cmd, argument },
-		PITH_VM_IOCTLS(ROW)
-#undef ROW
-#define ROW(cmd, handler, argument, meaning) { #cmd, VCPU, cmd, argument },
-			PITH_VCPU_IOCTLS(ROW)
-#undef ROW
-};
-
-/* Whether the argument is a pointer, what is pointed to is read, or written: KVM's numbers tell, but for these two. */
-static bool takes_pointer(const struct row *row)
-{
-	return _IOC_DIR(row->cmd) || row->cmd == KVM_REINJECT_CONTROL;
-}
-
-static bool writes_back(const struct row *row)
-{
-	return _IOC_DIR(row->cmd) & _IOC_READ && row->cmd != KVM_SET_IRQCHIP;
-}
-
-/* How much is there of a machine. */
-enum extent { BARE, WITH_VCPU, WITH_CHIPS, WITH_ALL, NR_EXTENTS };
-
-static struct guest *machine(enum extent extent)
-{
-	struct kvm_pit_config pit = {};
-	struct guest *g = guest_create_vm();
-
-	if (extent >= WITH_CHIPS && (ioctl(g->vm, KVM_CREATE_IRQCHIP, 0) || ioctl(g->vm, KVM_CREATE_PIT2, &pit)))
-		die("KVM_CREATE_IRQCHIP, KVM_CREATE_PIT2");
-	if (extent == WITH_VCPU || extent == WITH_ALL) {
-		guest_create_vcpu(g);
-		guest_set_mode(g, MODE_LONG, false);
-	}
-	return g;
-}
-
-static int file_of(const struct guest *g, enum file file)
-{
-	const int fds[] = { g->device, g->vm, g->vcpu };
-
-	return fds[file];
-}
+#include "calls.h"
 
 /* A zeroed struct, with what lies behind it. */
 static void *zeroes(void)
@@ -104,8 +46,8 @@ static bool knows(enum file file, u32 cmd)
 {
 	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(rows); i++)
-		if (rows[i].file == file && rows[i].cmd == cmd)
+	for (i = 0; i < nr_calls; i++)
+		if (calls[i].file == file && calls[i].cmd == cmd)
 			return true;
 	/* Stock KVM's alone. */
 	return (file == DEVICE && cmd == KVM_GET_MSRS) || (file == VM && cmd == KVM_GET_TSC_KHZ);
@@ -119,11 +61,11 @@ static void test_wrong_file(void)
 	enum file file;
 	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(rows); i++) {
+	for (i = 0; i < nr_calls; i++) {
 		for (file = DEVICE; file < NR_FILES; file++) {
-			context("%s of file %u", rows[i].name, file);
-			if (!knows(file, rows[i].cmd))
-				expect_errno(ioctl(file_of(g, file), rows[i].cmd, zeroes()), unknown[file]);
+			context("%s of file %u", calls[i].name, file);
+			if (!knows(file, calls[i].cmd))
+				expect_errno(ioctl(file_of(g, file), calls[i].cmd, zeroes()), unknown[file]);
 		}
 	}
 }
@@ -134,12 +76,12 @@ static void test_wrong_number(void)
 	enum file file;
 	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(rows); i++) {
-		if (rows[i].raw)
+	for (i = 0; i < nr_calls; i++) {
+		if (calls[i].raw)
 			continue;
-		context("%s with a longer struct", rows[i].name);
-		expect_errno(ioctl(file_of(g, rows[i].file), rows[i].cmd + (8 << _IOC_SIZESHIFT), zeroes()),
-			     unknown[rows[i].file]);
+		context("%s with a longer struct", calls[i].name);
+		expect_errno(ioctl(file_of(g, calls[i].file), calls[i].cmd + (8 << _IOC_SIZESHIFT), zeroes()),
+			     unknown[calls[i].file]);
 	}
 	for (file = DEVICE; file < NR_FILES; file++) {
 		context("file %u", file);
@@ -183,17 +125,17 @@ static void test_bad_pointers(void)
 
 	if (mprotect(none, PAGE, PROT_NONE))
 		die("mprotect");
-	for (i = 0; i < ARRAY_SIZE(rows); i++) {
-		if (!takes_pointer(&rows[i]))
+	for (i = 0; i < nr_calls; i++) {
+		if (!call_takes_pointer(&calls[i]))
 			continue;
-		g = machine_for(rows[i].file);
+		g = machine_for(calls[i].file);
 		for (j = 0; j < ARRAY_SIZE(bad); j++) {
-			context("%s at %p", rows[i].name, bad[j]);
-			expect_errno(ioctl(file_of(g, rows[i].file), rows[i].cmd, bad[j]), EFAULT);
+			context("%s at %p", calls[i].name, bad[j]);
+			expect_errno(ioctl(file_of(g, calls[i].file), calls[i].cmd, bad[j]), EFAULT);
 		}
-		if (!rows[i].raw) {
-			context("%s, one byte short", rows[i].name);
-			expect_errno(ioctl(file_of(g, rows[i].file), rows[i].cmd, end - _IOC_SIZE(rows[i].cmd) + 1),
+		if (!calls[i].raw) {
+			context("%s, one byte short", calls[i].name);
+			expect_errno(ioctl(file_of(g, calls[i].file), calls[i].cmd, end - _IOC_SIZE(calls[i].cmd) + 1),
 				     EFAULT);
 		}
 		guest_destroy(g);
@@ -206,15 +148,15 @@ static void test_readonly_pointers(void)
 	unsigned int i;
 	void *arg;
 
-	for (i = 0; i < ARRAY_SIZE(rows); i++) {
-		if (!takes_pointer(&rows[i]) || !writes_back(&rows[i]) || rows[i].raw)
+	for (i = 0; i < nr_calls; i++) {
+		if (!call_takes_pointer(&calls[i]) || !call_writes_back(&calls[i]) || calls[i].raw)
 			continue;
-		g = machine_for(rows[i].file);
+		g = machine_for(calls[i].file);
 		arg = pages(4 * PAGE);
 		if (mprotect(arg, 4 * PAGE, PROT_READ))
 			die("mprotect");
-		context("%s into read-only memory", rows[i].name);
-		expect_errno(ioctl(file_of(g, rows[i].file), rows[i].cmd, arg), EFAULT);
+		context("%s into read-only memory", calls[i].name);
+		expect_errno(ioctl(file_of(g, calls[i].file), calls[i].cmd, arg), EFAULT);
 		munmap(arg, 4 * PAGE);
 		guest_destroy(g);
 	}
@@ -237,7 +179,7 @@ struct msrs {
 	struct kvm_msr_entry entries[2];
 };
 
-static const struct call {
+static const struct bad_call {
 	const char *name;
 	enum extent extent;
 	enum file file;
@@ -246,7 +188,7 @@ static const struct call {
 	const void *data;
 	u32 size;
 	int error;
-} calls[] = {
+} bad_calls[] = {
 	{ "an argument to KVM_GET_API_VERSION", BARE, DEVICE, KVM_GET_API_VERSION, 1, .error = EINVAL },
 	{ "an argument to KVM_GET_VCPU_MMAP_SIZE", BARE, DEVICE, KVM_GET_VCPU_MMAP_SIZE, 1, .error = EINVAL },
 	{ "a VM of an unknown type", BARE, DEVICE, KVM_CREATE_VM, 77, .error = EINVAL },
@@ -406,14 +348,14 @@ static const struct call {
 static void test_arguments(void)
 {
 	struct guest *machines[NR_EXTENTS];
-	const struct call *c;
+	const struct bad_call *c;
 	unsigned long arg;
 	unsigned int i;
 
 	for (i = 0; i < NR_EXTENTS; i++)
 		machines[i] = machine(i);
-	for (i = 0; i < ARRAY_SIZE(calls); i++) {
-		c = &calls[i];
+	for (i = 0; i < ARRAY_SIZE(bad_calls); i++) {
+		c = &bad_calls[i];
 		context("%s", c->name);
 		arg = c->value;
 		if (c->data)
@@ -528,26 +470,6 @@ struct thread {
 	unsigned int number;
 };
 
-static void nothing(int number)
-{
-	(void)number;
-}
-
-/* A signal to this thread every few milliseconds, so that no KVM_RUN lasts. */
-static void start_timer(void)
-{
-	struct sigaction action = { .sa_handler = nothing };
-	struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGUSR1 };
-	const struct timespec period = { .tv_nsec = 3000000 };
-	const struct itimerspec spec = { .it_interval = period, .it_value = period };
-	timer_t timer;
-
-	event._sigev_un._tid = gettid();
-	sigaction(SIGUSR1, &action, NULL);
-	if (timer_create(CLOCK_MONOTONIC, &event, &timer) || timer_settime(timer, 0, &spec, NULL))
-		die("timer_create");
-}
-
 static void *run_again_and_again(void *argument)
 {
 	struct thread *t = argument;
@@ -563,14 +485,15 @@ static void *all_calls_again_and_again(void *argument)
 	struct thread *t = argument;
 	u8 *area = pages(4 * PAGE);
 	unsigned int i = t->number;
-	const struct row *row;
+	const struct call *call;
 
 	start_timer();
 	while (!stop) {
-		row = &rows[i++ % ARRAY_SIZE(rows)];
+		call = &calls[i++ % nr_calls];
 		memset(area, 0, PAGE);
-		if (row->cmd != KVM_CREATE_VM && row->cmd != KVM_SET_USER_MEMORY_REGION && row->cmd != KVM_CREATE_VCPU)
-			ioctl(file_of(t->g, row->file), row->cmd, _IOC_DIR(row->cmd) ? area : 0);
+		if (call->cmd != KVM_CREATE_VM && call->cmd != KVM_SET_USER_MEMORY_REGION &&
+		    call->cmd != KVM_CREATE_VCPU)
+			ioctl(file_of(t->g, call->file), call->cmd, _IOC_DIR(call->cmd) ? area : 0);
 	}
 	return NULL;
 }
@@ -647,127 +570,6 @@ static void test_close_while_running(void)
 	usleep(20000);
 	stop = true;
 	pthread_join(t.id, NULL);
-}
-
-/* -- at random --------------------------------------------------------------------------------------------------- */
-
-static u64 random_state = 42;
-
-static u64 random_number(void)
-{
-	random_state = random_state * 6364136223846793005ull + 1442695040888963407ull;
-	return random_state >> 20;
-}
-
-static u64 interesting_number(void)
-{
-	static const u64 numbers[] = { 0,	  1,	     2,		 3,	     7,		0xff,
-				       0xfff,	  0x1000,    0x80000000, 0xffffffff, 1ul << 32, 1ul << 47,
-				       1ul << 52, 1ul << 63, -1ul,	 -PAGE };
-
-	return numbers[random_number() % ARRAY_SIZE(numbers)];
-}
-
-/* A struct of random numbers, or one with a few of them. */
-static void randomize(u8 *area, u32 size)
-{
-	unsigned int i, count = 1 + random_number() % 8;
-	u64 value;
-
-	if (random_number() % 4 == 0)
-		count = size;
-	for (i = 0; i < count; i++) {
-		value = random_number() % 2 ? interesting_number() : random_number();
-		memcpy(area + random_number() % size, &value, 1 << random_number() % 4);
-	}
-}
-
-/* The state that a SET call could take: what its GET gives. */
-static void get_valid(struct guest *g, const struct row *set, u8 *area)
-{
-	unsigned int i;
-
-	if (strncmp(set->name, "KVM_SET_", 8))
-		return;
-	for (i = 0; i < ARRAY_SIZE(rows); i++)
-		if (rows[i].file == set->file && !rows[i].raw && !strcmp(rows[i].name + 8, set->name + 8) &&
-		    !strncmp(rows[i].name, "KVM_GET_", 8))
-			ioctl(file_of(g, set->file), rows[i].cmd, area);
-}
-
-/*
- * Slots may show the guest nothing of this program but its own memory. QEMU aborts for a task register without a TSS.
- */
-static void tame(struct guest *g, const struct row *row, u8 *area)
-{
-	struct kvm_userspace_memory_region *region = (void *)area;
-	struct kvm_sregs *sregs = (void *)area;
-
-	if (row->cmd == KVM_SET_SREGS && g->run && emulated_by_qemu())
-		sregs->tr = guest_sregs(g).tr;
-
-	if (row->cmd == KVM_SET_USER_MEMORY_REGION && random_number() % 8)
-		region->userspace_addr = (u64)g->memory + (random_number() % 4 ? 0 : MiB);
-	else if (row->cmd == KVM_SET_USER_MEMORY_REGION)
-		region->userspace_addr |= 1ul << 46;
-}
-
-static void random_call(struct guest *g)
-{
-	static u8 area[4 * PAGE];
-	const struct row *row = &rows[random_number() % ARRAY_SIZE(rows)];
-	int fd;
-
-	memset(area, 0, sizeof(area));
-	if (random_number() % 2)
-		get_valid(g, row, area);
-	randomize(area, _IOC_SIZE(row->cmd) ? _IOC_SIZE(row->cmd) + 64 : 64);
-	tame(g, row, area);
-	fd = ioctl(file_of(g, row->file), row->cmd,
-		   takes_pointer(row)	 ? (unsigned long)area
-		   : row->cmd == KVM_RUN ? 0
-					 : interesting_number());
-	if (fd > 2 && (row->cmd == KVM_CREATE_VM || row->cmd == KVM_CREATE_VCPU))
-		close(fd);
-}
-
-static void random_calls(enum extent extent, unsigned int count)
-{
-	struct guest *g = machine(extent), *other = machine(WITH_VCPU);
-	unsigned int i;
-
-	guest_load(g, CODE64("1: out %al, $0x10; mov %eax, 0x20000; cpuid; mov 0xa0000, %eax; jmp 1b"));
-	ioctl(g->vcpu, KVM_SET_REGS, &g->regs);
-	start_timer();
-	for (i = 0; i < count; i++) {
-		random_call(g);
-		if (i % 4 == 0)
-			ioctl(g->vcpu, KVM_RUN, 0);
-	}
-	/* Whatever became of this vCPU, another VM's is fine. */
-	guest_load(other, CODE64("nop"));
-	while (ioctl(other->vcpu, KVM_SET_REGS, &other->regs) || (ioctl(other->vcpu, KVM_RUN, 0) && errno == EINTR))
-		;
-	expect_eq(other->run->exit_reason, KVM_EXIT_HLT);
-}
-
-/* A fresh process each, for the timer, and because a machine that has got lost makes no good start. */
-static void test_random(void)
-{
-	unsigned int i;
-	int status;
-	pid_t pid;
-
-	for (i = 0; i < 20; i++) {
-		random_state = i;
-		pid = fork();
-		if (!pid) {
-			random_calls(i % 2 ? WITH_VCPU : WITH_ALL, 500);
-			exit(failed());
-		}
-		if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status))
-			fail("seed %u: status %#x", i, status);
-	}
 }
 
 /* -- death ------------------------------------------------------------------------------------------------------- */
@@ -915,7 +717,6 @@ static const struct test tests[] = {
 	{ "mappings", test_mappings },
 	{ "from many threads at once", test_threads },
 	{ "closed while running", test_close_while_running },
-	{ "ten thousand calls at random", test_random },
 	{ "killed in the middle", test_death },
 	{ "nothing is left behind", test_leaks },
 };

@@ -20,7 +20,7 @@ static unsigned int hang_seconds(void)
 	const char *given = getenv("PITH_HANG_SECONDS");
 
 	if (is_long())
-		return 1800;
+		return 1800 + long_seconds(1800);
 	return given ? atoi(given) : 60;
 }
 
