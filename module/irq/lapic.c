@@ -965,8 +965,10 @@ static void reset_registers(struct lapic *lapic)
 	lapic->timer_mode = 0;
 	lapic->tsc_deadline = 0;
 	xchg(&lapic->errors, 0);
+	/* The ID stays: by it a SIPI finds the CPU that is answering an INIT. */
 	for (offset = 0; offset < LAPIC_REGS_SIZE; offset += sizeof(u32))
-		set_reg(lapic, offset, 0);
+		if (offset != LAPIC_ID)
+			set_reg(lapic, offset, 0);
 	set_reg(lapic, LAPIC_DFR, ~0u);
 	set_reg(lapic, LAPIC_SVR, 0xff);
 	update_divide(lapic);
