@@ -3,7 +3,8 @@
  * fuzz_test - calls at random, made from the ABI's table: of random numbers, of numbers that are at the edge of something,
  * and of valid state with a few bytes changed. First by one thread, the same calls each time; then by sixteen against one VM,
  * in a process that is killed at any moment. Whatever became of it, another VM is fine. (That the kernel had nothing to
- * complain of is looked at from outside.) LONG=1 in the environment makes the second half an hour, LONG=N N seconds.
+ * complain of is looked at from outside.) The second test lasts half an hour with LONG=1 in the environment, N seconds with
+ * LONG=N.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -214,8 +214,11 @@ static const struct kvm_cpuid_entry2 *find(const struct kvm_cpuid_entry2 *entrie
 	return NULL;
 }
 
-/* Bytes that XSAVE writes with these components enabled. SDM volume 1, "Standard Format of an XSAVE Area". */
-static u32 xsave_size(const struct kvm_cpuid_entry2 *entries, int nr, u64 components)
+/*
+ * Bytes that XSAVE writes with these components enabled, or XSAVEC and XSAVES, which put one after the other. SDM volume 1,
+ * "Standard Format of an XSAVE Area", "Compacted Format of an XSAVE Area".
+ */
+static u32 xsave_size(const struct kvm_cpuid_entry2 *entries, int nr, u64 components, bool compacted)
 {
 	const struct kvm_cpuid_entry2 *e;
 	u32 size = XSAVE_LEGACY_SIZE;
@@ -223,25 +226,18 @@ static u32 xsave_size(const struct kvm_cpuid_entry2 *entries, int nr, u64 compon
 
 	for (i = 2; i < 63; i++) {
 		e = components & BIT_ULL(i) ? find(entries, nr, XSAVE_LEAF, i) : NULL;
-		if (e)
+		if (e && compacted)
+			size = (e->ecx & COMPONENT_ALIGNED ? ALIGN(size, 64) : size) + e->eax;
+		else if (e)
 			size = max(size, e->eax + e->ebx);
 	}
 	return size;
 }
 
-/* Bytes that XSAVEC and XSAVES write: one after the other. SDM volume 1, "Compacted Format of an XSAVE Area". */
-static u32 compacted_size(const struct kvm_cpuid_entry2 *entries, int nr, u64 components)
+/* Of subleaf 1, where the size of the compacted form is told only if there is one. */
+static bool has_compacted_form(const struct kvm_cpuid_entry2 *e)
 {
-	const struct kvm_cpuid_entry2 *e;
-	u32 size = XSAVE_LEGACY_SIZE;
-	int i;
-
-	for (i = 2; i < 63; i++) {
-		e = components & BIT_ULL(i) ? find(entries, nr, XSAVE_LEAF, i) : NULL;
-		if (e)
-			size = (e->ecx & COMPONENT_ALIGNED ? ALIGN(size, 64) : size) + e->eax;
-	}
-	return size;
+	return e && (e->eax & (F(XSAVEC) | F(XSAVES)));
 }
 
 /* The forms of XSAVE. There is no component that IA32_XSS would enable. */
@@ -275,9 +271,9 @@ static int xsave_leaves(struct kvm_cpuid_entry2 *entries, int max)
 	}
 	entries[0].eax = xcr0;
 	entries[0].edx = xcr0 >> 32;
-	entries[0].ebx = entries[0].ecx = xsave_size(entries, nr, xcr0);
+	entries[0].ebx = entries[0].ecx = xsave_size(entries, nr, xcr0, false);
 	xsave_forms(&entries[1]);
-	entries[1].ebx = entries[1].eax & (F(XSAVEC) | F(XSAVES)) ? compacted_size(entries, nr, xcr0) : 0;
+	entries[1].ebx = has_compacted_form(&entries[1]) ? xsave_size(entries, nr, xcr0, true) : 0;
 	return nr;
 }
 
@@ -442,11 +438,6 @@ static const struct kvm_cpuid_entry2 *out_of_range(struct vcpu *vcpu, u32 functi
 	return cpuid_find(vcpu, first->eax, index);
 }
 
-static bool has_compacted_form(const struct vcpu *vcpu)
-{
-	return cpuid_has_xsaves(vcpu) || cpuid_has(vcpu, XSAVE_LEAF, 1, CPUID_EAX, X86_FEATURE_XSAVEC & 31);
-}
-
 /* Bits that mirror the vCPU's own state. */
 static void add_state(struct vcpu *vcpu, u32 function, u32 index, u64 *gpr)
 {
@@ -468,9 +459,9 @@ static void add_state(struct vcpu *vcpu, u32 function, u32 index, u64 *gpr)
 		if (vcpu->cr4 & X86_CR4_PKE)
 			gpr[REG_RCX] |= F(OSPKE);
 	} else if (function == XSAVE_LEAF && index == 0) {
-		gpr[REG_RBX] = xsave_size(vcpu->cpuid, vcpu->nr_cpuid, vcpu->xcr0);
-	} else if (function == XSAVE_LEAF && index == 1 && has_compacted_form(vcpu)) {
-		gpr[REG_RBX] = compacted_size(vcpu->cpuid, vcpu->nr_cpuid, vcpu->xcr0);
+		gpr[REG_RBX] = xsave_size(vcpu->cpuid, vcpu->nr_cpuid, vcpu->xcr0, false);
+	} else if (function == XSAVE_LEAF && index == 1 && has_compacted_form(cpuid_find(vcpu, XSAVE_LEAF, 1))) {
+		gpr[REG_RBX] = xsave_size(vcpu->cpuid, vcpu->nr_cpuid, vcpu->xcr0, true);
 	}
 }
 
