@@ -613,6 +613,7 @@ static void control_registers(void)
 		{ "CR8: 15", MODE_LONG, cr8, 15, -1, false },
 		{ "EFER: LME off under paging", MODE_LONG, wrmsr, EFER_LMA, VECTOR_GP, false },
 		{ "EFER: LME on under paging", MODE_PAE, wrmsr, EFER_LME, VECTOR_GP, false },
+		{ "EFER: LME on without PAE", MODE_REAL, wrmsr, EFER_LME, -1, false },
 		{ "EFER: bit 9", MODE_LONG, wrmsr, EFER_LME | EFER_LMA | 1 << 9, VECTOR_GP, false },
 		{ "EFER: from ring 3", MODE_LONG, wrmsr, EFER_LME | EFER_LMA, VECTOR_GP, true },
 		{ "CLTS from ring 3", MODE_LONG, CODE64("clts"), 0, VECTOR_GP, true },
