@@ -195,8 +195,12 @@ struct vcpu {
 	s16 user_interrupt; /* taken off its controller and not delivered yet: KVM_INTERRUPT's vector; -1: none */
 	s16 extint;	    /* of the client's PIC, waiting for LINT0 to let it in; -1: none. See irq_from_client() */
 
-	u32 id;			    /* APIC id */
-	unsigned int as_id;	    /* MEMORY_AS_*: the guest memory that it sees */
+	u32 id;		    /* APIC id */
+	unsigned int as_id; /* MEMORY_AS_*: the guest memory that it sees */
+	struct {
+		u64 gfn;
+		unsigned long seq;
+	} slotless;		    /* a page without a slot, and memory_sequence() when that was found */
 	unsigned int index;	    /* in vm->vcpus */
 	int cpu;		    /* the CPU whose slice this is, -1 outside */
 	bool in_slice;		    /* preemption is off and control structure loaded: no sleeping */

@@ -342,8 +342,7 @@ void memory_set_overlay(struct vm *vm, u64 gfn, struct page *page)
 {
 	vm->memory.overlay_gfn = gfn;
 	WRITE_ONCE(vm->memory.overlay, page);
-	if (!page)
-		memory_unmap(vm, gfn, gfn + 1, true);
+	memory_unmap(vm, gfn, gfn + 1, true);
 }
 
 static struct fault new_fault(struct vcpu *vcpu, u64 gpa, u32 access)
@@ -414,23 +413,37 @@ static int map_page_atomic(struct fault *fault)
 	return r == -EEXIST ? -EAGAIN : r;
 }
 
-int memory_fault_atomic(struct vcpu *vcpu, u64 gpa, u32 access)
+/* Apart from its caller: a device's register needs none of it. */
+static noinline int answer_fault_atomic(struct vcpu *vcpu, u64 gpa, u32 access)
 {
 	struct fault fault = new_fault(vcpu, gpa, access);
 	int r;
 
-	if (current->mm != vcpu->vm->mm)
-		return -EAGAIN;
 	r = look_up_slot(&fault);
-	/* What a write to a read-only slot is for, it may also read: that takes more than a device. */
-	if (r == MEMORY_MMIO)
-		return fault.slot.npages || find_overlay(&fault) ? -EAGAIN : MEMORY_MMIO;
+	if (r == MEMORY_MMIO) {
+		/* What a write to a read-only slot is for, it may also read: that takes more than a device. */
+		if (fault.slot.npages || find_overlay(&fault))
+			return -EAGAIN;
+		vcpu->slotless.gfn = fault.map.gfn;
+		vcpu->slotless.seq = fault.seq;
+		return MEMORY_MMIO;
+	}
 	if (!r)
 		r = map_page_atomic(&fault);
 	end_fault(&fault);
 	if (r == MEMORY_MAPPED)
 		atomic64_inc(&vcpu->vm->memory.nr_faults);
 	return r;
+}
+
+int memory_fault_atomic(struct vcpu *vcpu, u64 gpa, u32 access)
+{
+	if (current->mm != vcpu->vm->mm)
+		return -EAGAIN;
+	/* Devices leave nothing in the tables, so each access to one comes here. */
+	if (as_gfn(vcpu->as_id, gpa) == vcpu->slotless.gfn && memory_sequence(&vcpu->vm->memory) == vcpu->slotless.seq)
+		return MEMORY_MMIO;
+	return answer_fault_atomic(vcpu, gpa, access);
 }
 
 u64 memory_root(struct vcpu *vcpu)

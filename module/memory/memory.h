@@ -93,8 +93,8 @@ struct memory {
 	const struct table_format *format;
 	u64 *root[MEMORY_ADDRESS_SPACES];
 	rwlock_t lock;
-	unsigned long invalidate_seq;			/* grows at each removal, and as an invalidation ends */
-	unsigned long invalidate_active;		/* invalidations under way */
+	unsigned long invalidate_seq;	 /* grows at each removal, as an invalidation ends, with new slots */
+	unsigned long invalidate_active; /* invalidations under way */
 	unsigned long invalidate_start, invalidate_end; /* the host range they cover, when active */
 	atomic_long_t nr_tables;
 	struct page *overlay; /* see memory_set_overlay() */

@@ -96,10 +96,16 @@ static void exchange_unpublished(struct memory *m, struct slot *old, struct slot
 		slots_insert(slots, new);
 }
 
-/* When it returns nobody looks at the set that was the published one, nor at a slot that is in that one alone. */
+/*
+ * When it returns nobody looks at the set that was the published one, nor at a slot that is in that one alone; nor is what
+ * somebody did not find in it taken for granted any more.
+ */
 static void publish_other(struct memory *m)
 {
 	rcu_assign_pointer(m->slots, &m->slot_sets[!published(m)->index]);
+	write_lock(&m->lock);
+	WRITE_ONCE(m->invalidate_seq, m->invalidate_seq + 1);
+	write_unlock(&m->lock);
 	synchronize_srcu_expedited(&m->srcu);
 }
 
