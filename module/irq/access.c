@@ -92,41 +92,62 @@ static bool is_lapic_page(const struct lapic *lapic, u64 gpa)
 	return gpa >> PAGE_SHIFT == lapic->base >> PAGE_SHIFT;
 }
 
-bool irq_mmio_read(struct vcpu *vcpu, u64 gpa, unsigned int len, void *data)
+static bool is_ioapic(const struct irqchip *chip, u64 gpa)
+{
+	return !chip->split && ioapic_claims(&chip->ioapic, gpa);
+}
+
+static bool is_register(struct vcpu *vcpu, u64 gpa)
+{
+	const struct irqchip *chip = vcpu->vm->irqchip;
+
+	return chip && (is_lapic_page(vcpu->lapic, gpa) || is_ioapic(chip, gpa));
+}
+
+/* Apart from the callers, like ports: registers of the client's devices are the many. */
+static noinline void read_register(struct vcpu *vcpu, u64 gpa, unsigned int len, void *data)
 {
 	struct irqchip *chip = vcpu->vm->irqchip;
-	bool is_ioapic = irqchip_whole(chip) && ioapic_claims(&chip->ioapic, gpa);
 
-	if (!chip || (!is_lapic_page(vcpu->lapic, gpa) && !is_ioapic))
-		return false;
 	memset(data, 0xff, len);
 	if (!is_register_size(len))
-		return true;
+		return;
 	irq_pv_eoi_sync_atomic(vcpu, true);
 	if (unlikely(test_bit(REQ_VAPIC, &vcpu->requests)))
 		irq_vapic_read(vcpu);
 	if (lapic_claims(vcpu->lapic, gpa))
 		lapic_mmio_read(vcpu->lapic, offset_in_page(gpa), data, len);
-	else if (is_ioapic)
+	else if (is_ioapic(chip, gpa))
 		ioapic_read(chip, gpa, len, data);
+}
+
+static noinline void write_register(struct vcpu *vcpu, u64 gpa, unsigned int len, const void *data)
+{
+	struct irqchip *chip = vcpu->vm->irqchip;
+
+	if (!is_register_size(len))
+		return;
+	if (lapic_claims(vcpu->lapic, gpa)) {
+		lapic_mmio_write(vcpu->lapic, offset_in_page(gpa), data, len);
+		irq_look(vcpu);
+	} else if (is_ioapic(chip, gpa)) {
+		ioapic_write(chip, gpa, len, data);
+	}
+}
+
+bool irq_mmio_read(struct vcpu *vcpu, u64 gpa, unsigned int len, void *data)
+{
+	if (!is_register(vcpu, gpa))
+		return false;
+	read_register(vcpu, gpa, len, data);
 	return true;
 }
 
 bool irq_mmio_write(struct vcpu *vcpu, u64 gpa, unsigned int len, const void *data)
 {
-	struct irqchip *chip = vcpu->vm->irqchip;
-	bool is_ioapic = irqchip_whole(chip) && ioapic_claims(&chip->ioapic, gpa);
-
-	if (!chip || (!is_lapic_page(vcpu->lapic, gpa) && !is_ioapic))
+	if (!is_register(vcpu, gpa))
 		return false;
-	if (!is_register_size(len))
-		return true;
-	if (lapic_claims(vcpu->lapic, gpa)) {
-		lapic_mmio_write(vcpu->lapic, offset_in_page(gpa), data, len);
-		irq_look(vcpu);
-	} else if (is_ioapic) {
-		ioapic_write(chip, gpa, len, data);
-	}
+	write_register(vcpu, gpa, len, data);
 	return true;
 }
 
