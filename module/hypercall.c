@@ -8,6 +8,7 @@
 #include "cpu/clock.h"
 #include "cpu/paravirt.h"
 #include "cpu/tsc.h"
+#include "emulate.h"
 #include "exit.h"
 #include "irq/irqchip.h"
 
@@ -104,35 +105,34 @@ static const struct hypercall *find(struct vcpu *vcpu, u64 number)
 	return call;
 }
 
-static enum next answer(struct vcpu *vcpu, u64 mask, long *result)
+static enum next finish(struct vcpu *vcpu, u64 result)
+{
+	vcpu->regs.gpr[REG_RAX] = result;
+	vcpu_advance(vcpu);
+	return NEXT_ENTER;
+}
+
+static noinline enum next answer(struct vcpu *vcpu, const struct hypercall *call, u64 mask)
 {
 	const u64 *gpr = vcpu->regs.gpr;
 	const u64 arg[] = { gpr[REG_RBX] & mask, gpr[REG_RCX] & mask, gpr[REG_RDX] & mask, gpr[REG_RSI] & mask };
-	const struct hypercall *call;
+	enum next next;
+	long result;
 
-	*result = -KVM_EPERM;
-	if (vcpu_cpl(vcpu))
-		return NEXT_ENTER;
-	*result = -KVM_ENOSYS;
-	call = find(vcpu, gpr[REG_RAX] & mask);
-	return call ? call->handle(vcpu, arg, result) : NEXT_ENTER;
+	next = call->handle(vcpu, arg, &result);
+	return next == NEXT_ENTER ? finish(vcpu, result & mask) : next;
 }
 
 enum next exit_hypercall(struct vcpu *vcpu)
 {
+	u64 mask = vcpu_insn_mode(vcpu) == INSN_MODE_64 ? ~0ull : U32_MAX;
+	const struct hypercall *call;
 	enum next next;
-	long result;
-	u64 mask;
 
-	/* For the mode and CPL. */
-	vcpu_know(vcpu, STATE_EFER | STATE_SEGMENT(SEG_CS) | STATE_SEGMENT(SEG_SS));
-	mask = vcpu_long_mode(vcpu) ? ~0ull : U32_MAX;
 	if (!vcpu_measure(vcpu, &next))
 		return next;
-	next = answer(vcpu, mask, &result);
-	if (next != NEXT_ENTER)
-		return next;
-	vcpu->regs.gpr[REG_RAX] = result & mask;
-	vcpu_advance(vcpu);
-	return NEXT_ENTER;
+	if (unlikely(vcpu_cpl(vcpu)))
+		return finish(vcpu, -KVM_EPERM & mask);
+	call = find(vcpu, vcpu->regs.gpr[REG_RAX] & mask);
+	return call ? answer(vcpu, call, mask) : finish(vcpu, -KVM_ENOSYS & mask);
 }
