@@ -46,7 +46,7 @@ int vcpu_walk(struct vcpu *vcpu, const struct walk_ops *ops, void *ctx, u64 line
 {
 	struct walk_state state;
 
-	vcpu_know(vcpu, STATE_CR0 | STATE_CR3 | STATE_CR4 | STATE_EFER | STATE_RFLAGS);
+	vcpu_know(vcpu, STATE_CR3 | STATE_EFER | STATE_RFLAGS);
 	if (!(vcpu->cr0 & X86_CR0_PG)) {
 		*gpa = linear;
 		return WALK_OK;
@@ -85,18 +85,12 @@ u32 vcpu_user_access(struct vcpu *vcpu)
 
 /* -- memory accesses of the instruction -------------------------------------------------------------------------- */
 
-/* What the callbacks of one try need beside the vCPU. */
-struct attempt {
-	struct vcpu *vcpu;
-	struct insn_machine machine;
-};
-
 static const struct kvm_segment *get_segment(void *ctx, enum segment segment)
 {
-	struct attempt *a = ctx;
+	struct vcpu *vcpu = ctx;
 
-	vcpu_know(a->vcpu, STATE_SEGMENT(segment));
-	return &a->vcpu->segment[segment];
+	vcpu_know(vcpu, STATE_SEGMENT(segment));
+	return &vcpu->segment[segment];
 }
 
 /* A run of bytes within a page and not over eight of them, as a bus would see it. */
@@ -160,14 +154,13 @@ static bool is_operand(const struct mmio *mmio, u64 linear, unsigned int size)
 	return operand_begins_at(mmio, linear) && size <= BUS_WIDTH && offset_in_page(linear) + size <= PAGE_SIZE;
 }
 
-static noinline enum insn_result find_pieces(struct attempt *a, u64 linear, unsigned int size, u32 access,
-					     struct piece *pieces, unsigned int *nr)
+static enum insn_result find_pieces(struct vcpu *vcpu, u64 linear, unsigned int size, u32 access, struct piece *pieces,
+				    unsigned int *nr)
 {
-	struct vcpu *vcpu = a->vcpu;
 	enum insn_result result;
 
 	result = split(vcpu, linear, size, BUS_WIDTH, vcpu_user_access(vcpu) | access, pieces, nr,
-		       &a->machine.exception);
+		       &vcpu->machine.exception);
 	/*
 	 * In a slice an access is to one register of a device, the one where the CPU found no slot. Whatever else it
 	 * wants, it wants before anything has happened: the instruction is then tried again where memory may be waited
@@ -178,36 +171,66 @@ static noinline enum insn_result find_pieces(struct attempt *a, u64 linear, unsi
 	return result;
 }
 
-/* The pieces of an operand. */
-static __always_inline enum insn_result find(struct attempt *a, u64 linear, unsigned int size, u32 access,
-					     struct piece *pieces, unsigned int *nr)
+/* A piece's bytes as a number, and back. It is as long as a register, but where an operand crosses pages. */
+static __always_inline u64 load_piece(const void *buf, unsigned int len)
 {
-	const struct mmio *mmio = &a->vcpu->mmio;
+	const u8 *bytes = buf;
+	u64 value = 0;
 
-	if (unlikely(!is_operand(mmio, linear, size)))
-		return find_pieces(a, linear, size, access, pieces, nr);
-	pieces[0] = (struct piece){ .gpa = mmio->gpa, .len = size };
-	*nr = 1;
-	return INSN_DONE;
+	switch (len) {
+	case 1:
+		return *bytes;
+	case 2:
+		return *(const u16 *)buf;
+	case 4:
+		return *(const u32 *)buf;
+	case 8:
+		return *(const u64 *)buf;
+	}
+	while (len--)
+		value = value << 8 | bytes[len];
+	return value;
+}
+
+static __always_inline void store_piece(void *buf, u64 value, unsigned int len)
+{
+	u8 *bytes = buf;
+
+	switch (len) {
+	case 1:
+		*bytes = value;
+		return;
+	case 2:
+		*(u16 *)buf = value;
+		return;
+	case 4:
+		*(u32 *)buf = value;
+		return;
+	case 8:
+		*(u64 *)buf = value;
+		return;
+	}
+	for (; len--; value >>= 8)
+		*bytes++ = value;
 }
 
 /*
  * Whether no RAM answers; in a slice the CPU has just found that. To be asked again when an access to RAM has failed:
  * its slot may have gone in between.
  */
-static bool is_device(struct vcpu *vcpu, const struct piece *piece, bool write)
+static bool is_device(struct vcpu *vcpu, u64 gpa, bool write)
 {
-	return vcpu->in_slice || memory_is_mmio(vcpu, piece->gpa, write);
+	return vcpu->in_slice || memory_is_mmio(vcpu, gpa, write);
 }
 
 /* An earlier try of this instruction has read it from a device. */
-static bool was_read(const struct mmio *mmio, const struct piece *piece)
+static bool was_read(const struct mmio *mmio, u64 gpa)
 {
-	return mmio->next_read < mmio->nr_reads && mmio->reads[mmio->next_read].gpa == piece->gpa;
+	return mmio->next_read < mmio->nr_reads && mmio->reads[mmio->next_read].gpa == gpa;
 }
 
 /* A read that no RAM answers: by an interrupt controller now, or by the client before the next try. */
-static enum insn_result read_device(struct vcpu *vcpu, const struct piece *piece, void *buf)
+static enum insn_result read_device(struct vcpu *vcpu, u64 gpa, void *buf, unsigned int len)
 {
 	struct mmio *mmio = &vcpu->mmio;
 	struct mmio_fragment *f;
@@ -216,100 +239,106 @@ static enum insn_result read_device(struct vcpu *vcpu, const struct piece *piece
 		return INSN_UNHANDLED;
 	f = &mmio->reads[mmio->next_read];
 	if (mmio->next_read == mmio->nr_reads) {
-		f->gpa = piece->gpa;
-		f->len = piece->len;
-		if (!irq_mmio_read(vcpu, f->gpa, f->len, f->data)) {
-			trace_kvm_mmio(TRACE_MMIO_READ_UNSATISFIED, f->len, f->gpa, NULL);
+		*f = (struct mmio_fragment){ .gpa = gpa, .len = len };
+		if (!irq_mmio_read(vcpu, gpa, len, &f->data)) {
+			trace_kvm_mmio(TRACE_MMIO_READ_UNSATISFIED, len, gpa, NULL);
 			mmio->wants_read = true;
 			return INSN_PENDING;
 		}
-		trace_kvm_mmio(TRACE_MMIO_READ, f->len, f->gpa, f->data);
+		trace_kvm_mmio(TRACE_MMIO_READ, len, gpa, &f->data);
 		/* Kept like the client's answers: a second try must not read the register again. */
 		mmio->nr_reads++;
 	}
 	mmio->next_read++;
-	memcpy(buf, f->data, piece->len);
+	store_piece(buf, f->data, len);
 	return INSN_DONE;
 }
 
-static enum insn_result read_piece(struct vcpu *vcpu, const struct piece *piece, void *buf)
+static __always_inline enum insn_result read_piece(struct vcpu *vcpu, u64 gpa, void *buf, unsigned int len)
 {
-	if (was_read(&vcpu->mmio, piece) || is_device(vcpu, piece, false))
-		return read_device(vcpu, piece, buf);
-	if (!vcpu_read(vcpu, piece->gpa, buf, piece->len))
+	if (was_read(&vcpu->mmio, gpa) || is_device(vcpu, gpa, false))
+		return read_device(vcpu, gpa, buf, len);
+	if (!vcpu_read(vcpu, gpa, buf, len))
 		return INSN_DONE;
-	return is_device(vcpu, piece, false) ? read_device(vcpu, piece, buf) : INSN_UNHANDLED;
+	return is_device(vcpu, gpa, false) ? read_device(vcpu, gpa, buf, len) : INSN_UNHANDLED;
+}
+
+/* Apart from read_linear(): an operand that is one piece is spared the others. */
+static noinline enum insn_result read_pieces(struct vcpu *vcpu, u64 linear, void *buf, unsigned int size, u32 access)
+{
+	struct piece pieces[MAX_PIECES];
+	enum insn_result result;
+	unsigned int i, nr;
+
+	result = find_pieces(vcpu, linear, size, access, pieces, &nr);
+	for (i = 0; i < nr && result == INSN_DONE; buf += pieces[i++].len)
+		result = read_piece(vcpu, pieces[i].gpa, buf, pieces[i].len);
+	return result;
 }
 
 static enum insn_result read_linear(void *ctx, u64 linear, void *buf, unsigned int size, bool for_write)
 {
-	struct attempt *a = ctx;
-	struct vcpu *vcpu = a->vcpu;
+	struct vcpu *vcpu = ctx;
+
+	if (likely(is_operand(&vcpu->mmio, linear, size)))
+		return read_piece(vcpu, vcpu->mmio.gpa, buf, size);
+	return read_pieces(vcpu, linear, buf, size, for_write ? WALK_WRITE : 0);
+}
+
+static enum insn_result write_device(struct vcpu *vcpu, u64 gpa, const void *buf, unsigned int len)
+{
+	struct mmio *mmio = &vcpu->mmio;
+	u64 value;
+
+	trace_kvm_mmio(TRACE_MMIO_WRITE, len, gpa, buf);
+	if (irq_mmio_write(vcpu, gpa, len, buf))
+		return INSN_DONE;
+	value = load_piece(buf, len);
+	if (ioeventfd_write(&vcpu->vm->ioeventfds, false, gpa, len, value) ||
+	    coalesced_write(&vcpu->vm->coalesced, false, gpa, len, buf))
+		return INSN_DONE;
+	mmio->writes[mmio->nr_writes++] = (struct mmio_fragment){ .gpa = gpa, .len = len, .data = value };
+	return INSN_DONE;
+}
+
+static __always_inline enum insn_result write_piece(struct vcpu *vcpu, u64 gpa, const void *buf, unsigned int len)
+{
+	if (is_device(vcpu, gpa, true))
+		return write_device(vcpu, gpa, buf, len);
+	if (!vcpu_write(vcpu, gpa, buf, len))
+		return INSN_DONE;
+	return is_device(vcpu, gpa, true) ? write_device(vcpu, gpa, buf, len) : INSN_UNHANDLED;
+}
+
+static noinline enum insn_result write_pieces(struct vcpu *vcpu, u64 linear, const void *buf, unsigned int size)
+{
 	struct piece pieces[MAX_PIECES];
 	enum insn_result result;
 	unsigned int i, nr;
 
-	result = find(a, linear, size, for_write ? WALK_WRITE : 0, pieces, &nr);
+	result = find_pieces(vcpu, linear, size, WALK_WRITE, pieces, &nr);
 	for (i = 0; i < nr && result == INSN_DONE; buf += pieces[i++].len)
-		result = read_piece(vcpu, &pieces[i], buf);
+		result = write_piece(vcpu, pieces[i].gpa, buf, pieces[i].len);
 	return result;
-}
-
-static enum insn_result write_device(struct vcpu *vcpu, const struct piece *piece, const void *buf)
-{
-	struct mmio *mmio = &vcpu->mmio;
-	struct mmio_fragment *f;
-	u64 value = 0;
-
-	trace_kvm_mmio(TRACE_MMIO_WRITE, piece->len, piece->gpa, buf);
-	if (irq_mmio_write(vcpu, piece->gpa, piece->len, buf))
-		return INSN_DONE;
-	memcpy(&value, buf, piece->len);
-	if (ioeventfd_write(&vcpu->vm->ioeventfds, false, piece->gpa, piece->len, value) ||
-	    coalesced_write(&vcpu->vm->coalesced, false, piece->gpa, piece->len, buf))
-		return INSN_DONE;
-	f = &mmio->writes[mmio->nr_writes++];
-	f->gpa = piece->gpa;
-	f->len = piece->len;
-	memcpy(f->data, buf, piece->len);
-	return INSN_DONE;
-}
-
-static enum insn_result write_piece(struct vcpu *vcpu, const struct piece *piece, const void *buf)
-{
-	if (is_device(vcpu, piece, true))
-		return write_device(vcpu, piece, buf);
-	if (!vcpu_write(vcpu, piece->gpa, buf, piece->len))
-		return INSN_DONE;
-	return is_device(vcpu, piece, true) ? write_device(vcpu, piece, buf) : INSN_UNHANDLED;
 }
 
 static enum insn_result write_linear(void *ctx, u64 linear, const void *buf, unsigned int size)
 {
-	struct attempt *a = ctx;
-	struct vcpu *vcpu = a->vcpu;
-	struct piece pieces[MAX_PIECES];
-	enum insn_result result;
-	unsigned int i, nr;
+	struct vcpu *vcpu = ctx;
 
-	result = find(a, linear, size, WALK_WRITE, pieces, &nr);
-	for (i = 0; i < nr && result == INSN_DONE; buf += pieces[i++].len)
-		result = write_piece(vcpu, &pieces[i], buf);
-	return result;
+	if (likely(is_operand(&vcpu->mmio, linear, size)))
+		return write_piece(vcpu, vcpu->mmio.gpa, buf, size);
+	return write_pieces(vcpu, linear, buf, size);
 }
 
 static void xmm_read(void *ctx, unsigned int n, void *buf)
 {
-	struct attempt *a = ctx;
-
-	fpu_read_xmm(a->vcpu, n, buf);
+	fpu_read_xmm(ctx, n, buf);
 }
 
 static void xmm_write(void *ctx, unsigned int n, const void *buf)
 {
-	struct attempt *a = ctx;
-
-	fpu_write_xmm(a->vcpu, n, buf);
+	fpu_write_xmm(ctx, n, buf);
 }
 
 static const struct insn_ops insn_ops = {
@@ -327,30 +356,29 @@ static const struct insn_ops insn_ops_in_slice = {
 	.write = write_linear,
 };
 
-static void attempt_init(struct attempt *a, struct vcpu *vcpu)
+/* The vCPU as the CPU that executes: what the executor wants to know of it, as it is now. */
+static void prepare_machine(struct vcpu *vcpu)
 {
-	vcpu_know(vcpu, STATE_RIP | STATE_RSP | STATE_RFLAGS | STATE_CR0 | STATE_CR4);
-	a->vcpu = vcpu;
-	a->machine = (struct insn_machine){
-		.regs = &vcpu->regs,
-		.ops = vcpu->in_slice ? &insn_ops_in_slice : &insn_ops,
-		.ctx = a,
-		.mode = vcpu_insn_mode(vcpu),
-		.linear_width = vcpu->cr4 & X86_CR4_LA57 ? 57 : 48,
-		.protected_mode = vcpu->cr0 & X86_CR0_PE,
-		.alignment_check = (vcpu->cr0 & X86_CR0_AM) && (vcpu->regs.rflags & RFLAGS_AC) && vcpu_cpl(vcpu) == 3,
-	};
+	struct insn_machine *m = &vcpu->machine;
+
+	vcpu_know(vcpu, STATE_RIP | STATE_RSP | STATE_RFLAGS);
+	m->regs = &vcpu->regs;
+	m->ops = vcpu->in_slice ? &insn_ops_in_slice : &insn_ops;
+	m->ctx = vcpu;
+	m->mode = vcpu_insn_mode(vcpu);
+	m->linear_width = vcpu->cr4 & X86_CR4_LA57 ? 57 : 48;
+	m->protected_mode = vcpu->cr0 & X86_CR0_PE;
+	m->alignment_check = (vcpu->cr0 & X86_CR0_AM) && (vcpu->regs.rflags & RFLAGS_AC) && vcpu_cpl(vcpu) == 3;
 }
 
 enum insn_result emulate_linear(struct vcpu *vcpu, enum segment segment, u64 offset, unsigned int size, bool write,
 				u64 *linear, struct exception *exception)
 {
 	enum insn_result result;
-	struct attempt a;
 
-	attempt_init(&a, vcpu);
-	result = insn_linear(&a.machine, segment, offset, size, write, linear);
-	*exception = a.machine.exception;
+	prepare_machine(vcpu);
+	result = insn_linear(&vcpu->machine, segment, offset, size, write, linear);
+	*exception = vcpu->machine.exception;
 	return result;
 }
 
@@ -421,9 +449,8 @@ static void ask_client(struct vcpu *vcpu, const struct mmio_fragment *f, bool wr
 	run->mmio.phys_addr = f->gpa;
 	run->mmio.len = f->len;
 	run->mmio.is_write = write;
-	memset(run->mmio.data, 0, sizeof(run->mmio.data));
-	if (write)
-		memcpy(run->mmio.data, f->data, f->len);
+	/* All of the field: what is beyond the length is 0. */
+	memcpy(run->mmio.data, &f->data, sizeof(run->mmio.data));
 }
 
 /* The client has seen a store; the next one of the same instruction, or on with the guest. */
@@ -443,20 +470,20 @@ static int next_write(struct vcpu *vcpu)
 
 /* -- the instruction --------------------------------------------------------------------------------------------- */
 
-static enum insn_result execute(struct attempt *a, const struct insn *insn)
+static enum insn_result execute(struct vcpu *vcpu)
 {
-	struct mmio *mmio = &a->vcpu->mmio;
+	struct mmio *mmio = &vcpu->mmio;
 	enum insn_result result;
 	unsigned int i;
 
 	for (i = 0; i < MAX_ITERATIONS; i++) {
 		mmio->next_read = 0;
 		mmio->wants_read = false;
-		result = insn_execute(&a->machine, insn);
+		result = insn_execute(&vcpu->machine, vcpu->insn);
 		if (result == INSN_PENDING)
 			break;
 		mmio->nr_reads = 0;
-		if (result != INSN_AGAIN || mmio->nr_writes || READ_ONCE(a->vcpu->requests))
+		if (result != INSN_AGAIN || mmio->nr_writes || READ_ONCE(vcpu->requests))
 			break;
 	}
 	return result;
@@ -469,13 +496,12 @@ static enum next execute_instruction(struct vcpu *vcpu)
 {
 	struct mmio *mmio = &vcpu->mmio;
 	enum insn_result result;
-	struct attempt a;
 	u64 rflags, rsp;
 
-	attempt_init(&a, vcpu);
+	prepare_machine(vcpu);
 	rflags = vcpu->regs.rflags;
 	rsp = vcpu->regs.gpr[REG_RSP];
-	result = execute(&a, vcpu->insn);
+	result = execute(vcpu);
 	/* The CPU's word on the operand is good for this instruction only. */
 	if (result != INSN_PENDING)
 		mmio->gpa_known = false;
@@ -492,7 +518,7 @@ static enum next execute_instruction(struct vcpu *vcpu)
 	case INSN_AGAIN:
 		return next_write(vcpu);
 	case INSN_EXCEPTION:
-		vcpu_raise(vcpu, &a.machine.exception);
+		vcpu_raise(vcpu, &vcpu->machine.exception);
 		return NEXT_ENTER;
 	case INSN_PENDING:
 		mmio->rip = vcpu_rip(vcpu);
@@ -515,8 +541,8 @@ static int read_answered(struct vcpu *vcpu)
 		return NEXT_ENTER;
 	}
 	/* The whole field: what is beyond the length is not looked at. */
-	memcpy(f->data, vcpu->run->mmio.data, sizeof(f->data));
-	trace_kvm_mmio(TRACE_MMIO_READ, f->len, f->gpa, f->data);
+	memcpy(&f->data, vcpu->run->mmio.data, sizeof(f->data));
+	trace_kvm_mmio(TRACE_MMIO_READ, f->len, f->gpa, &f->data);
 	mmio->nr_reads++;
 	return execute_instruction(vcpu);
 }
@@ -622,7 +648,6 @@ static enum next msw_access_failed(struct vcpu *vcpu, const struct insn *insn, e
 static enum next emulate_lmsw(struct vcpu *vcpu, const struct insn *insn)
 {
 	enum insn_result result;
-	struct attempt a;
 	enum next next;
 	u64 linear;
 	u16 value;
@@ -631,10 +656,10 @@ static enum next emulate_lmsw(struct vcpu *vcpu, const struct insn *insn)
 		return exit_lmsw(vcpu, vcpu_read_gpr(vcpu, insn->rm));
 	if (!msw_operand(vcpu, insn, false, &linear, &next))
 		return next;
-	attempt_init(&a, vcpu);
-	result = read_linear(&a, linear, &value, 2, false);
+	prepare_machine(vcpu);
+	result = read_linear(vcpu, linear, &value, 2, false);
 	if (result != INSN_DONE)
-		return msw_access_failed(vcpu, insn, result, &a.machine.exception);
+		return msw_access_failed(vcpu, insn, result, &vcpu->machine.exception);
 	return exit_lmsw(vcpu, value);
 }
 
@@ -642,7 +667,6 @@ static enum next emulate_lmsw(struct vcpu *vcpu, const struct insn *insn)
 static enum next emulate_smsw(struct vcpu *vcpu, const struct insn *insn)
 {
 	enum insn_result result;
-	struct attempt a;
 	enum next next;
 	u64 linear, old;
 
@@ -657,10 +681,10 @@ static enum next emulate_smsw(struct vcpu *vcpu, const struct insn *insn)
 	}
 	if (!msw_operand(vcpu, insn, true, &linear, &next))
 		return next;
-	attempt_init(&a, vcpu);
-	result = write_linear(&a, linear, &vcpu->cr0, 2);
+	prepare_machine(vcpu);
+	result = write_linear(vcpu, linear, &vcpu->cr0, 2);
 	if (result != INSN_DONE)
-		return msw_access_failed(vcpu, insn, result, &a.machine.exception);
+		return msw_access_failed(vcpu, insn, result, &vcpu->machine.exception);
 	vcpu_advance(vcpu);
 	return next_write(vcpu);
 }

@@ -3,6 +3,8 @@
 #ifndef PITH_EMULATE_H
 #define PITH_EMULATE_H
 
+#include <asm/msr-index.h>
+
 #include "vcpu.h"
 
 struct walk_ops;
@@ -60,12 +62,29 @@ void fetch_forget(struct vcpu *vcpu);
 /* vcpu_read(), or in a slice vcpu_read_atomic(). */
 int vcpu_read_guest(struct vcpu *vcpu, u64 gpa, void *buf, unsigned int size);
 
-enum insn_mode vcpu_insn_mode(struct vcpu *vcpu);
+/* The mode, if it is not 64-bit mode. */
+enum insn_mode vcpu_legacy_mode(struct vcpu *vcpu);
+
+static __always_inline enum insn_mode vcpu_insn_mode(struct vcpu *vcpu)
+{
+	vcpu_know(vcpu, STATE_EFER | STATE_MODE);
+	if (likely((vcpu->efer & EFER_LMA) && vcpu->segment[SEG_CS].l))
+		return INSN_MODE_64;
+	return vcpu_legacy_mode(vcpu);
+}
 
 /*
  * Where the instruction at RIP is: the base of CS counts in all modes but @mode 64, and the sum wraps at 4 GiB there.
  */
-u64 vcpu_linear_rip(struct vcpu *vcpu, enum insn_mode mode);
+static inline u64 vcpu_linear_rip(struct vcpu *vcpu, enum insn_mode mode)
+{
+	u64 rip = vcpu_rip(vcpu);
+
+	if (likely(mode == INSN_MODE_64))
+		return rip;
+	vcpu_know(vcpu, STATE_SEGMENT(SEG_CS));
+	return (u32)(vcpu->segment[SEG_CS].base + rip);
+}
 
 static inline u64 vcpu_read_gpr(struct vcpu *vcpu, unsigned int gpr)
 {

@@ -15,25 +15,14 @@
 #include "memory/walk.h"
 #include "vm.h"
 
-enum insn_mode vcpu_insn_mode(struct vcpu *vcpu)
+enum insn_mode vcpu_legacy_mode(struct vcpu *vcpu)
 {
-	vcpu_know(vcpu, STATE_EFER | STATE_SEGMENT(SEG_CS));
-	if (vcpu->efer & EFER_LMA) {
-		if (vcpu->segment[SEG_CS].l)
-			return INSN_MODE_64;
-	} else {
-		vcpu_know(vcpu, STATE_CR0 | STATE_RFLAGS);
+	if (!(vcpu->efer & EFER_LMA)) {
+		vcpu_know(vcpu, STATE_RFLAGS);
 		if (!(vcpu->cr0 & X86_CR0_PE) || (vcpu->regs.rflags & RFLAGS_VM))
 			return INSN_MODE_16;
 	}
 	return vcpu->segment[SEG_CS].db ? INSN_MODE_32 : INSN_MODE_16;
-}
-
-u64 vcpu_linear_rip(struct vcpu *vcpu, enum insn_mode mode)
-{
-	u64 rip = vcpu_rip(vcpu);
-
-	return mode == INSN_MODE_64 ? rip : (u32)(vcpu->segment[SEG_CS].base + rip);
 }
 
 /* -- the same instruction again ---------------------------------------------------------------------------------- */
@@ -101,8 +90,8 @@ static int translate_code(struct vcpu *vcpu, u64 linear, u64 *gpa, struct except
 	return WALK_OK;
 }
 
-/* The instruction's bytes, if the entries are still what they were. */
-static bool read_again(const struct fetched *fetched, u64 bytes[2])
+/* Whether the entries are still what they were, and the instruction's bytes behind them. */
+static bool read_again(const struct fetched *fetched)
 {
 	const u64 __user *from = (const u64 __user *)fetched->host;
 	const struct fetched_entry *entry = fetched->entry, *end = entry + fetched->nr_entries;
@@ -116,16 +105,18 @@ static bool read_again(const struct fetched *fetched, u64 bytes[2])
 		if (value != entry->value)
 			goto failed;
 	}
-	unsafe_get_user(bytes[0], from, failed);
-	unsafe_get_user(bytes[1], from + 1, failed);
+	unsafe_get_user(value, from, failed);
+	if ((value ^ fetched->bytes[0]) & fetched->mask[0])
+		goto failed;
+	unsafe_get_user(value, from + 1, failed);
 	user_read_access_end();
-	return true;
+	return !((value ^ fetched->bytes[1]) & fetched->mask[1]);
 failed:
 	user_read_access_end();
 	return false;
 }
 
-static bool fetch_again(struct vcpu *vcpu, const struct fetched *fetched, u64 linear, u64 bytes[2])
+static bool is_the_same(struct vcpu *vcpu, const struct fetched *fetched, u64 linear, enum insn_mode mode)
 {
 	struct memory *m = &vcpu->vm->memory;
 	bool ok = false;
@@ -133,7 +124,9 @@ static bool fetch_again(struct vcpu *vcpu, const struct fetched *fetched, u64 li
 
 	if (!fetched->host || linear != fetched->linear || offset_in_page(linear) > PAGE_SIZE - FETCH_BYTES)
 		return false;
-	vcpu_know(vcpu, STATE_CR3 | STATE_CR4 | STATE_EFER);
+	if (!fetched->insn.length || fetched->mode != mode)
+		return false;
+	vcpu_know(vcpu, STATE_CR3 | STATE_EFER);
 	if (!(vcpu->efer & EFER_LMA))
 		return false;
 	if (vcpu->cr3 != fetched->cr3 || (vcpu->cr4 & X86_CR4_LA57) != fetched->la57)
@@ -142,7 +135,7 @@ static bool fetch_again(struct vcpu *vcpu, const struct fetched *fetched, u64 li
 	idx = srcu_read_lock(&m->srcu);
 	if (memory_sequence(m) == fetched->seq) {
 		pagefault_disable();
-		ok = read_again(fetched, bytes);
+		ok = read_again(fetched);
 		pagefault_enable();
 	}
 	srcu_read_unlock(&m->srcu, idx);
@@ -180,19 +173,22 @@ static unsigned int fetch(struct vcpu *vcpu, enum insn_mode mode, u8 *bytes, int
 
 /* -- decode ------------------------------------------------------------------------------------------------------ */
 
-static bool same_bytes(const struct insn *insn, const u64 bytes[2])
+/* The bytes of the instruction alone count: what follows it may change. */
+static void note_bytes(struct fetched *fetched)
 {
-	u64 old[2] = {};
+	unsigned int bits = 8 * fetched->insn.length;
 
-	memcpy(old, insn->bytes, INSN_MAX_LENGTH);
-	if (insn->length <= sizeof(u64))
-		return !((old[0] ^ bytes[0]) << (64 - 8 * insn->length));
-	return old[0] == bytes[0] && !((old[1] ^ bytes[1]) << (128 - 8 * insn->length));
+	memset(fetched->bytes, 0, sizeof(fetched->bytes));
+	memcpy(fetched->bytes, fetched->insn.bytes, fetched->insn.length);
+	fetched->mask[0] = bits >= 64 ? ~0ull : BIT_ULL(bits) - 1;
+	fetched->mask[1] = bits > 64 ? BIT_ULL(bits - 64) - 1 : 0;
 }
 
 /* Decodes what was fetched; what keeps the handler from its instruction is in @next. */
-static bool decode(struct vcpu *vcpu, struct insn *insn, enum insn_mode mode, enum next *next)
+static noinline const struct insn *decode(struct vcpu *vcpu, struct fetched *fetched, enum insn_mode mode,
+					  enum next *next)
 {
+	struct insn *insn = &fetched->insn;
 	struct exception exception;
 	u8 bytes[INSN_MAX_LENGTH];
 	unsigned int len;
@@ -200,8 +196,11 @@ static bool decode(struct vcpu *vcpu, struct insn *insn, enum insn_mode mode, en
 
 	len = fetch(vcpu, mode, bytes, &why, &exception);
 	r = insn_decode(insn, bytes, len, mode);
-	if (!r)
-		return true;
+	if (!r) {
+		fetched->mode = mode;
+		note_bytes(fetched);
+		return insn;
+	}
 	insn->length = 0;
 	*next = NEXT_ENTER;
 	if (r == -EAGAIN && why == WALK_FAULT)
@@ -214,24 +213,17 @@ static bool decode(struct vcpu *vcpu, struct insn *insn, enum insn_mode mode, en
 		vcpu_raise_gp(vcpu);
 	else
 		*next = exit_emulation_failure(vcpu, bytes, len);
-	return false;
+	return NULL;
 }
 
 const struct insn *vcpu_decode(struct vcpu *vcpu, enum next *next)
 {
 	enum insn_mode mode = vcpu_insn_mode(vcpu);
-	u64 linear = vcpu_linear_rip(vcpu, mode), bytes[2];
+	u64 linear = vcpu_linear_rip(vcpu, mode);
 	struct fetched *fetched = kept(vcpu, linear);
-	struct insn *insn = &fetched->insn;
 
-	vcpu->insn = insn;
-	if (fetch_again(vcpu, fetched, linear, bytes)) {
-		if (insn->length && fetched->mode == mode && same_bytes(insn, bytes))
-			return insn;
-		fetched->mode = mode;
-		if (!insn_decode(insn, (const u8 *)bytes, INSN_MAX_LENGTH, mode))
-			return insn;
-	}
-	fetched->mode = mode;
-	return decode(vcpu, insn, mode, next) ? insn : NULL;
+	vcpu->insn = &fetched->insn;
+	if (likely(is_the_same(vcpu, fetched, linear, mode)))
+		return &fetched->insn;
+	return decode(vcpu, fetched, mode, next);
 }

@@ -28,7 +28,10 @@ struct inspection;
 struct lapic;
 struct exit_log;
 
-/* Groups of register state, for vcpu->known and vcpu->changed. */
+/*
+ * Groups of register state, for vcpu->known and vcpu->changed. Of CR0 and CR4 a guest changes by itself only what neither
+ * turns a mode on nor guards pages (CR0.TS, CR4.TSD ...): the other bits hold whether or not the group is known.
+ */
 #define STATE_RIP BIT(0)
 #define STATE_RSP BIT(1)
 #define STATE_RFLAGS BIT(2)
@@ -45,14 +48,13 @@ struct exit_log;
 #define STATE_SHADOW BIT(13)   /* interrupt shadow: STI, MOV SS; NMI blocking */
 #define STATE_PAT BIT(14)
 #define STATE_CR2 BIT(15)
-#define STATE_FIRST_SEGMENT 16
+#define STATE_MODE BIT(16) /* what the mode and CPL are told by: L and D of CS, DPL of SS */
+#define STATE_FIRST_SEGMENT 17
 #define STATE_SEGMENT(segment) BIT(STATE_FIRST_SEGMENT + (segment)) /* each of enum segment is a group */
-#define STATE_SEGMENTS GENMASK(23, STATE_FIRST_SEGMENT)
-#define STATE_ALL GENMASK(23, 0)
+#define STATE_SEGMENTS GENMASK(24, STATE_FIRST_SEGMENT)
+#define STATE_ALL GENMASK(24, 0)
 /* What executing an instruction by software nearly always looks at. */
-#define STATE_EMULATION                                                                                         \
-	(STATE_RIP | STATE_RSP | STATE_RFLAGS | STATE_CR0 | STATE_CR3 | STATE_CR4 | STATE_EFER | STATE_SHADOW | \
-	 STATE_SEGMENT(SEG_CS))
+#define STATE_EMULATION (STATE_RIP | STATE_RSP | STATE_RFLAGS | STATE_CR3 | STATE_EFER | STATE_SHADOW | STATE_MODE)
 
 /* Bits of vcpu->requests: what is wanted of a vCPU before it may enter the guest again. Each is independent. */
 enum vcpu_request {
@@ -137,7 +139,7 @@ struct paravirt {
 #define MMIO_MAX_FRAGMENTS 8
 struct mmio_fragment {
 	u64 gpa;
-	u8 data[8];
+	u64 data; /* of a write, 0 beyond len */
 	u8 len;
 };
 
@@ -164,8 +166,9 @@ struct fetched {
 		unsigned long host;
 		u64 value;
 	} entry[5];
-	struct insn insn; /* length 0: none */
-	u8 mode;	  /* enum insn_mode that it was decoded with */
+	u64 bytes[2], mask[2]; /* of the instruction: as they stand in memory */
+	struct insn insn;      /* length 0: none */
+	u8 mode;	       /* enum insn_mode that it was decoded with */
 };
 
 #define FETCHED_BITS 4
@@ -228,6 +231,7 @@ struct vcpu {
 	/* Instructions that exited lately, by a hash of their address, and the one of the exit at hand. */
 	struct fetched fetched[1 << FETCHED_BITS];
 	const struct insn *insn;
+	struct insn_machine machine; /* the vCPU as the executor sees it */
 
 	/* FPU */
 	struct fpu_area *fpu; /* the guest's XSAVE image */

@@ -442,7 +442,6 @@ static const struct kvm_cpuid_entry2 *out_of_range(struct vcpu *vcpu, u32 functi
 static void add_state(struct vcpu *vcpu, u32 function, u32 index, u64 *gpr)
 {
 	if (function == 1) {
-		vcpu_know(vcpu, STATE_CR4);
 		gpr[REG_RCX] &= ~(u64)F(OSXSAVE);
 		if (vcpu->cr4 & X86_CR4_OSXSAVE)
 			gpr[REG_RCX] |= F(OSXSAVE);
@@ -454,7 +453,6 @@ static void add_state(struct vcpu *vcpu, u32 function, u32 index, u64 *gpr)
 				gpr[REG_RCX] |= F(MWAIT);
 		}
 	} else if (function == 7 && index == 0) {
-		vcpu_know(vcpu, STATE_CR4);
 		gpr[REG_RCX] &= ~(u64)F(OSPKE);
 		if (vcpu->cr4 & X86_CR4_PKE)
 			gpr[REG_RCX] |= F(OSPKE);

@@ -44,10 +44,8 @@ static bool low_32(struct vcpu *vcpu, u64 value)
 
 static bool canonical(struct vcpu *vcpu, u64 value)
 {
-	unsigned int width;
+	unsigned int width = vcpu->cr4 & X86_CR4_LA57 ? 57 : 48;
 
-	vcpu_know(vcpu, STATE_CR4);
-	width = vcpu->cr4 & X86_CR4_LA57 ? 57 : 48;
 	return (u64)((s64)(value << (64 - width)) >> (64 - width)) == value;
 }
 

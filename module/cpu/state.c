@@ -101,10 +101,10 @@ void vcpu_start_at(struct vcpu *vcpu, u32 vector)
 
 int vcpu_cpl(struct vcpu *vcpu)
 {
-	vcpu_know(vcpu, STATE_EFER | STATE_SEGMENT(SEG_SS));
+	vcpu_know(vcpu, STATE_EFER | STATE_MODE);
 	if (vcpu->efer & EFER_LMA)
 		return vcpu->segment[SEG_SS].dpl;
-	vcpu_know(vcpu, STATE_CR0 | STATE_RFLAGS);
+	vcpu_know(vcpu, STATE_RFLAGS);
 	if (!(vcpu->cr0 & X86_CR0_PE))
 		return 0;
 	return vcpu->regs.rflags & RFLAGS_VM ? 3 : vcpu->segment[SEG_SS].dpl;

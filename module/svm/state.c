@@ -81,6 +81,15 @@ static void read_segment(struct vcpu *vcpu, enum segment i)
 		vcpu->segment[SEG_SS].dpl = to_vmcb(vcpu)->save.cpl;
 }
 
+/* What is known of a segment may be newer than the VMCB. */
+static void read_mode(struct vcpu *vcpu)
+{
+	if (!(vcpu->known & STATE_SEGMENT(SEG_CS)))
+		read_segment(vcpu, SEG_CS);
+	if (!(vcpu->known & STATE_SEGMENT(SEG_SS)))
+		vcpu->segment[SEG_SS].dpl = to_vmcb(vcpu)->save.cpl;
+}
+
 static void read_segments(struct vcpu *vcpu, u32 missing)
 {
 	unsigned long segments = missing >> STATE_FIRST_SEGMENT;
@@ -164,9 +173,9 @@ void svm_read_state(struct vcpu *vcpu, u32 missing)
 			return;
 	}
 	/* The next that is wanted: is this 64-bit code? */
-	if (missing == STATE_SEGMENT(SEG_CS)) {
-		read_segment(vcpu, SEG_CS);
-		vcpu->known |= missing;
+	if (missing == STATE_MODE) {
+		read_mode(vcpu);
+		vcpu->known |= STATE_MODE;
 		return;
 	}
 	if (missing & STATE_RIP)
@@ -182,6 +191,8 @@ void svm_read_state(struct vcpu *vcpu, u32 missing)
 		vcpu->cr2 = save->cr2;
 	if (missing & STATE_CR3)
 		vcpu->cr3 = save->cr3;
+	if (missing & STATE_MODE)
+		read_mode(vcpu);
 	if (missing & STATE_SEGMENTS)
 		read_segments(vcpu, missing);
 	if (missing & STATE_TABLES) {

@@ -47,8 +47,9 @@ static __always_inline void before_entry(struct vcpu *vcpu, struct vmx_vcpu *vmx
 		vmx_write_timer(vmx, vcpu->deadline);
 	if (changed & STATE_RIP)
 		vmcs_write_natural(GUEST_RIP, vcpu->regs.rip);
-	if (unlikely(changed & ~(u32)STATE_RIP))
-		vmx_write_state(vcpu, changed & ~(u32)STATE_RIP);
+	changed &= ~STATE_RIP;
+	if (unlikely(changed))
+		vmx_write_state(vcpu, changed);
 	write_host_cr4(&vmx->host);
 	if (unlikely(vmx->wants_breakpoints && !vmx->breakpoints_loaded))
 		vmx_load_breakpoints(vmx);

@@ -60,20 +60,34 @@ static u32 loaded_rights(const struct vcpu *vcpu, enum segment seg, u32 ar)
 	return ar | (vcpu->efer & EFER_LMA ? VMX_AR_TYPE_BUSY_64_TSS : VMX_AR_TYPE_BUSY_16_TSS);
 }
 
+/* Seldom do they change between two exits, and unpacking them costs more than the read. */
+static __always_inline void read_rights(struct vcpu *vcpu, enum segment seg)
+{
+	u32 *seen = &to_vmx(vcpu)->seen_rights[seg], ar = vmcs_read32(SEGMENT_FIELD(GUEST_ES_AR_BYTES, seg));
+
+	if (likely(ar == *seen))
+		return;
+	*seen = ar;
+	set_access_rights(&vcpu->segment[seg], ar);
+}
+
 void vmx_read_segment(struct vcpu *vcpu, enum segment seg)
 {
 	struct kvm_segment *segment = &vcpu->segment[seg];
-	u32 *seen = &to_vmx(vcpu)->seen_rights[seg], ar;
 
 	segment->selector = vmcs_read16(SEGMENT_FIELD(GUEST_ES_SELECTOR, seg));
 	segment->base = vmcs_read_natural(SEGMENT_FIELD(GUEST_ES_BASE, seg));
 	segment->limit = vmcs_read32(SEGMENT_FIELD(GUEST_ES_LIMIT, seg));
-	/* Seldom do they change between two exits, and unpacking them costs more than the reads. */
-	ar = vmcs_read32(SEGMENT_FIELD(GUEST_ES_AR_BYTES, seg));
-	if (ar == *seen)
-		return;
-	*seen = ar;
-	set_access_rights(segment, ar);
+	read_rights(vcpu, seg);
+}
+
+/* What is known of a segment may be newer than the VMCS. */
+void vmx_read_mode(struct vcpu *vcpu)
+{
+	if (!(vcpu->known & STATE_SEGMENT(SEG_CS)))
+		read_rights(vcpu, SEG_CS);
+	if (!(vcpu->known & STATE_SEGMENT(SEG_SS)))
+		read_rights(vcpu, SEG_SS);
 }
 
 void vmx_write_segment(struct vcpu *vcpu, enum segment seg)

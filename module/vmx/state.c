@@ -152,7 +152,6 @@ static void pdptrs_from_vmcs(struct vcpu *vcpu)
 {
 	int i;
 
-	vcpu_know(vcpu, STATE_CR0 | STATE_CR4);
 	if (!(vcpu->cr0 & X86_CR0_PG) || !(vcpu->cr4 & X86_CR4_PAE) || (vcpu->efer & EFER_LMA))
 		return;
 	for (i = 0; i < ARRAY_SIZE(vcpu->pdptrs); i++)
@@ -257,6 +256,7 @@ static const struct {
 	[ilog2(STATE_SHADOW)] = { shadow_from_vmcs, shadow_to_vmcs },
 	[ilog2(STATE_PAT)] = { NULL, pat_to_vmcs },
 	[ilog2(STATE_CR2)] = { NULL, NULL },
+	[ilog2(STATE_MODE)] = { vmx_read_mode, NULL },
 	[ilog2(STATE_TSC)] = { NULL, tsc_to_vmcs },
 };
 
@@ -268,11 +268,9 @@ static void read_at_once(struct vcpu *vcpu)
 	rip_from_vmcs(vcpu);
 	rsp_from_vmcs(vcpu);
 	rflags_from_vmcs(vcpu);
-	cr0_from_vmcs(vcpu);
 	cr3_from_vmcs(vcpu);
-	cr4_from_vmcs(vcpu);
 	shadow_from_vmcs(vcpu);
-	vmx_read_segment(vcpu, SEG_CS);
+	vmx_read_mode(vcpu);
 }
 
 void vmx_read_state(struct vcpu *vcpu, u32 missing)
@@ -285,6 +283,9 @@ void vmx_read_state(struct vcpu *vcpu, u32 missing)
 	if ((left & READ_AT_ONCE) == READ_AT_ONCE) {
 		read_at_once(vcpu);
 		left &= ~READ_AT_ONCE;
+	} else if (left == STATE_MODE) {
+		vmx_read_mode(vcpu);
+		left = 0;
 	}
 	for (; left; left &= left - 1) {
 		bit = __ffs(left);

@@ -162,6 +162,7 @@ void vmx_load_breakpoints(struct vmx_vcpu *vmx);
 
 /* segments.c */
 void vmx_read_segment(struct vcpu *vcpu, enum segment seg);
+void vmx_read_mode(struct vcpu *vcpu);
 void vmx_write_segment(struct vcpu *vcpu, enum segment seg);
 void vmx_fix_loaded_tss(const struct vcpu *vcpu);
 
