@@ -67,6 +67,7 @@ static const struct {
 	{ KVM_CAP_X86_DISABLE_EXITS, disable_exits },
 	{ KVM_CAP_X86_TRIPLE_FAULT_EVENT, triple_fault_event },
 	{ KVM_CAP_EXIT_ON_EMULATION_FAILURE, exit_on_emulation_failure },
+	{ KVM_CAP_VM_DISABLE_NX_HUGE_PAGES, memory_disable_nx_huge_pages },
 };
 
 int vm_enable_cap(struct vm *vm, const struct kvm_enable_cap *cap)

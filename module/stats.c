@@ -15,6 +15,7 @@
 struct counter {
 	const char *name;
 	size_t offset; /* of the u64 in the object */
+	u32 type;      /* KVM_STATS_TYPE_*; 0: cumulative */
 };
 
 static const struct counter vcpu_counters[] = {
@@ -30,6 +31,10 @@ static const struct counter vcpu_counters[] = {
 
 static const struct counter vm_counters[] = {
 	{ "mmu_shadow_zapped", offsetof(struct vm, memory.nr_unmapped) },
+	{ "pages_4k", offsetof(struct vm, memory.nr_leaves[0]), KVM_STATS_TYPE_INSTANT },
+	{ "pages_2m", offsetof(struct vm, memory.nr_leaves[1]), KVM_STATS_TYPE_INSTANT },
+	{ "pages_1g", offsetof(struct vm, memory.nr_leaves[2]), KVM_STATS_TYPE_INSTANT },
+	{ "nx_lpage_splits", offsetof(struct vm, memory.nr_broken_up), KVM_STATS_TYPE_INSTANT },
 };
 
 struct descriptor {
@@ -50,7 +55,7 @@ static void fill(struct kvm_stats_header *header, char *id, struct descriptor *d
 		.data_offset = (char *)data - (char *)header,
 	};
 	for (i = 0; i < nr; i++) {
-		descriptors[i].desc.flags = KVM_STATS_TYPE_CUMULATIVE | KVM_STATS_UNIT_NONE | KVM_STATS_BASE_POW10;
+		descriptors[i].desc.flags = counters[i].type | KVM_STATS_UNIT_NONE | KVM_STATS_BASE_POW10;
 		descriptors[i].desc.size = 1;
 		descriptors[i].desc.offset = i * sizeof(*data);
 		strscpy(descriptors[i].name, counters[i].name, NAME_SIZE);
@@ -83,9 +88,10 @@ static ssize_t stats_read(const char *name, const void *object, const struct cou
 
 static ssize_t vm_stats_read(struct file *file, char __user *user, size_t len, loff_t *pos)
 {
-	const struct vm *vm = file->private_data;
+	struct vm *vm = file->private_data;
 	char name[NAME_SIZE];
 
+	memory_count_leaves(&vm->memory);
 	snprintf(name, sizeof(name), "kvm-%d", vm->pid);
 	return stats_read(name, vm, vm_counters, ARRAY_SIZE(vm_counters), user, len, pos);
 }

@@ -260,6 +260,45 @@ static void enabling(void)
 	expect_errno(enable(g, ~0u, 0, 0), EINVAL);
 }
 
+/* What a VM can be given is promised, and what of that is promised can be given. */
+static void enabling_is_promised(void)
+{
+	static const struct {
+		u32 capability;
+		u64 argument;
+	} rows[] = {
+		{ KVM_CAP_SPLIT_IRQCHIP, 24 },
+		{ KVM_CAP_X2APIC_API, 1 },
+		{ KVM_CAP_MAX_VCPU_ID, 1 },
+		{ KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, 1 },
+		{ KVM_CAP_X86_USER_SPACE_MSR, 1 },
+		{ KVM_CAP_DISABLE_QUIRKS2, 0 },
+		{ KVM_CAP_MSR_PLATFORM_INFO, 1 },
+		{ KVM_CAP_HALT_POLL, 1 },
+		{ KVM_CAP_X86_DISABLE_EXITS, 0 },
+		{ KVM_CAP_X86_TRIPLE_FAULT_EVENT, 1 },
+		{ KVM_CAP_EXIT_ON_EMULATION_FAILURE, 1 },
+		{ KVM_CAP_VM_DISABLE_NX_HUGE_PAGES, 0 },
+	};
+	struct guest *g;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(rows); i++) {
+		context("capability %u", rows[i].capability);
+		g = guest_create_vm();
+		expect(capability(g->vm, rows[i].capability) > 0);
+		expect_errno(enable(g, rows[i].capability, 0, rows[i].argument), 0);
+		guest_destroy(g);
+	}
+	for (i = 0; i < 300; i++) {
+		context("capability %u", i);
+		g = guest_create_vm();
+		if (!enable(g, i, 0, 0) || !enable(g, i, 0, 1))
+			expect(capability(g->vm, i) > 0);
+		guest_destroy(g);
+	}
+}
+
 /* No call fails for a number, and the VM says what the device says. */
 static void capability_numbers(void)
 {
@@ -728,6 +767,7 @@ static const struct test tests[] = {
 	{ "ioctls that are not there", unknown_ioctls },
 	{ "capabilities and their ioctls", capabilities },
 	{ "capabilities that are switched on", enabling },
+	{ "and are promised", enabling_is_promised },
 	{ "every capability's number", capability_numbers },
 	{ "limits", limits },
 	{ "memory slots", slots },

@@ -9,9 +9,7 @@
  * reads it before it looks, and again when it holds the lock. If it differs nothing is installed: the guest runs into
  * the same fault again.
  */
-#include <linux/cpu.h>
 #include <linux/mm.h>
-#include <linux/module.h>
 #include <linux/pgtable.h>
 #include <linux/sched/signal.h>
 #include <linux/srcu.h>
@@ -20,11 +18,6 @@
 #include "../compat.h"
 #include "../vcpu.h"
 #include "internal.h"
-
-static int nx_huge_pages = -1;
-module_param(nx_huge_pages, int, 0444);
-MODULE_PARM_DESC(nx_huge_pages,
-		 "guests execute code in 4 KiB pages only: 1 always, 0 never, -1 where the CPU needs it");
 
 struct fault {
 	struct vm *vm;
@@ -211,18 +204,6 @@ static bool leaf_fits(const struct fault *fault, unsigned int level)
 	       !((fault->map.gfn ^ fault->map.pfn) & (pages - 1));
 }
 
-/*
- * Some CPUs end in a machine check when the size of a page changes whose code is in the instruction TLB, and a guest can
- * change it, of its own mapping. Not if no large page of ours can be executed from. Source: the kernel's admin guide,
- * "iTLB multihit".
- */
-static bool code_needs_small_pages(void)
-{
-	if (nx_huge_pages >= 0)
-		return nx_huge_pages;
-	return boot_cpu_has_bug(X86_BUG_ITLB_MULTIHIT) && !cpu_mitigations_off();
-}
-
 static void choose_leaf(struct fault *fault)
 {
 	const struct table_format *format = fault->vm->memory.format;
@@ -238,10 +219,12 @@ static void choose_leaf(struct fault *fault)
 	map->level = min(host_level(fault->vm->mm, fault->host), format->largest);
 	while (!leaf_fits(fault, map->level))
 		map->level--;
-	if (map->level > 1 && code_needs_small_pages()) {
+	if (map->level > 1 && nx_huge_applies(&fault->vm->memory)) {
 		map->large_no_exec = true;
-		if (map->exec)
+		if (map->exec) {
+			map->broken_up = map->level;
 			map->level = 1;
+		}
 	}
 }
 

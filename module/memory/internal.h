@@ -89,7 +89,8 @@ struct mapping {
 	bool writable;	    /* what to grant */
 	bool clean;	    /* the CPU is to set the dirty bit, and to log that */
 	bool uncached;
-	bool large_no_exec; /* a leaf above the lowest level is not for code */
+	bool large_no_exec;	/* a leaf above the lowest level is not for code */
+	unsigned int broken_up; /* for code: the level that the leaf would have otherwise */
 };
 
 /* Of a leaf. */
@@ -121,6 +122,12 @@ u64 tables_find(struct memory *m, u64 gfn, unsigned int *level);
 u64 tables_next(struct memory *m, u64 gfn);
 
 /*
+ * The first place from @gfn on where tables stand for a leaf that was broken up for code, and the level of that leaf; or
+ * NO_TABLES. May sleep.
+ */
+u64 tables_next_broken_up(struct memory *m, u64 gfn, unsigned int *level);
+
+/*
  * Whether a page of the range was accessed; forgets it when told so, which only formats with accessed bits can. The
  * lock is held.
  */
@@ -145,6 +152,20 @@ bool memory_unmap(struct vm *vm, u64 gfn, u64 end, bool may_sleep);
 /* From here to there the shrinker may take table pages away. */
 void shrink_add(struct memory *m);
 void shrink_remove(struct memory *m);
+
+/* For all VMs' memories. They stay while @action runs, which allocates nothing. May sleep. */
+void memories_for_each(void (*action)(struct memory *m));
+
+/* -- nx_huge.c -------------------------------------------------------------------------------------------------- */
+
+void nx_huge_init(struct memory *m);
+void nx_huge_destroy(struct memory *m);
+
+/* Whether code needs small pages. After a change of that everything is unmapped. */
+bool nx_huge_applies(const struct memory *m);
+
+/* A table was entered in place of a leaf that is not for code. Context: any. */
+void nx_huge_broken_up(struct memory *m);
 
 /* -- notifier.c ------------------------------------------------------------------------------------------------- */
 

@@ -14,6 +14,7 @@
 #include <linux/spinlock.h>
 #include <linux/srcu.h>
 #include <linux/types.h>
+#include <linux/workqueue.h>
 #include <linux/xarray.h>
 
 struct vm;
@@ -36,6 +37,9 @@ enum { MEMORY_AS_NORMAL, MEMORY_AS_SMM, MEMORY_ADDRESS_SPACES };
 enum slot_order { BY_GFN, BY_HOST, NR_SLOT_ORDERS };
 
 #define NR_SLOT_SETS 2
+
+/* Pages of 4 KiB, 2 MiB, 1 GiB. */
+#define MEMORY_LEAF_LEVELS 3
 
 struct slots {
 	struct rb_root_cached tree[NR_SLOT_ORDERS];
@@ -99,6 +103,11 @@ struct memory {
 	atomic_long_t nr_tables;
 	struct page *overlay; /* see memory_set_overlay() */
 	u64 overlay_gfn;
+	u64 nr_leaves[MEMORY_LEAF_LEVELS]; /* statistics: see memory_count_leaves() */
+	atomic64_t nr_broken_up;	   /* tables that stand for a leaf that would not be for code */
+	bool code_in_large_pages;	   /* KVM_CAP_VM_DISABLE_NX_HUGE_PAGES */
+	struct delayed_work recovery;	   /* of what is broken up */
+	u64 recovered_to;		   /* gfn */
 	struct list_head all;		   /* of the shrinker */
 	u64 shrunk_to;			   /* gfn */
 	atomic64_t nr_faults, nr_unmapped; /* statistics: faults; entries removed, tables of entries counting one */
@@ -162,6 +171,12 @@ int memory_manual_protect(struct vm *vm, const u64 args[4]);
 int memory_set_nr_mmu_pages(struct vm *vm, unsigned long nr);
 unsigned long memory_get_nr_mmu_pages(struct vm *vm);
 
+/*
+ * KVM_ENABLE_CAP, KVM_CAP_VM_DISABLE_NX_HUGE_PAGES; vm->lock held: the guest may execute from large pages whatever the
+ * parameter nx_huge_pages says. 0; -EPERM without CAP_SYS_BOOT; -EINVAL, with a vCPU too.
+ */
+int memory_disable_nx_huge_pages(struct vm *vm, const u64 args[4]);
+
 /**
  * memory_set_overlay - a page of the module's stands at a guest page if no slot holds that, for what the CPU does with
  * accesses there; software goes on finding nothing
@@ -211,6 +226,9 @@ static __always_inline unsigned long memory_sequence(const struct memory *m)
 {
 	return READ_ONCE(m->invalidate_seq);
 }
+
+/** memory_count_leaves - brings nr_leaves up to date, by a look at all tables. May sleep. */
+void memory_count_leaves(struct memory *m);
 
 /** memory_inspect_slot - PITH_INSPECT_SLOT: 0 or -ENOENT. May sleep. */
 int memory_inspect_slot(struct vm *vm, struct pith_inspect_slot *slot);

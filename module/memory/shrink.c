@@ -73,6 +73,16 @@ void shrink_remove(struct memory *m)
 	mutex_unlock(&memories_lock);
 }
 
+void memories_for_each(void (*action)(struct memory *m))
+{
+	struct memory *m;
+
+	mutex_lock(&memories_lock);
+	list_for_each_entry(m, &memories, all)
+		action(m);
+	mutex_unlock(&memories_lock);
+}
+
 static struct shrinker *shrinker;
 
 int __init memory_setup(void)

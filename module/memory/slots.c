@@ -379,6 +379,7 @@ int memory_init(struct vm *vm, const struct table_format *format)
 	m->notifier.ops = &memory_notifier_ops;
 	rwlock_init(&m->lock);
 	init_slots(m);
+	nx_huge_init(m);
 	r = tables_init(m);
 	if (r)
 		return r;
@@ -403,6 +404,7 @@ void memory_destroy(struct vm *vm)
 	struct memory *m = &vm->memory;
 
 	shrink_remove(m);
+	nx_huge_destroy(m);
 	mmu_notifier_unregister(&m->notifier, vm->mm);
 	tables_free(m);
 	free_slots(m);

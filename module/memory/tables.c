@@ -16,6 +16,12 @@
 #define ENTRY_ADDRESS GENMASK_ULL(51, 12)
 #define TABLE_ENTRIES (1u << TABLE_BITS)
 
+/*
+ * Of an entry that points to a table: a leaf would be here if it could be for code. CPUs ignore the bit. Source: SDM
+ * volume 3, "EPT Translation Mechanism"; APM volume 2, "4-Kbyte Page Translation" of long mode.
+ */
+#define BROKEN_UP BIT_ULL(52)
+
 static unsigned int table_index(u64 gfn, unsigned int level)
 {
 	return (gfn & AS_MASK) >> TABLE_BITS * (level - 1) & (TABLE_ENTRIES - 1);
@@ -66,13 +72,14 @@ static u64 make_leaf(const struct table_format *format, const struct mapping *ma
 }
 
 /* The zeroes of the new table are visible before it is: cmpxchg is a barrier. */
-static bool add_table(struct memory *m, u64 *entry, u64 **spare)
+static void add_table(struct memory *m, u64 *entry, u64 **spare, bool broken_up)
 {
-	if (cmpxchg(entry, 0, __pa(*spare) | m->format->table))
-		return false;
+	if (cmpxchg(entry, 0, __pa(*spare) | m->format->table | (broken_up ? BROKEN_UP : 0)))
+		return;
 	*spare = NULL;
 	atomic_long_inc(&m->nr_tables);
-	return true;
+	if (broken_up)
+		nx_huge_broken_up(m);
 }
 
 static bool leaf_suffices(const struct table_format *format, u64 leaf, const struct mapping *map)
@@ -111,7 +118,7 @@ int tables_map(struct memory *m, const struct mapping *map, u64 **spare)
 		} else if (!old && level > map->level) {
 			if (!*spare)
 				return -EAGAIN;
-			add_table(m, entry, spare);
+			add_table(m, entry, spare, level <= map->broken_up);
 		} else {
 			r = set_leaf(m, entry, old, level, map);
 		}
@@ -127,7 +134,8 @@ struct place {
 	unsigned int level;
 };
 
-static struct place find(const struct memory *m, u64 gfn)
+/* Ends at the level @lowest, too, and at a table that has the mark. */
+static struct place find_above(const struct memory *m, u64 gfn, unsigned int lowest, u64 mark)
 {
 	struct place place = { .level = m->format->levels };
 	u64 *table = root_of(m, gfn);
@@ -135,10 +143,16 @@ static struct place find(const struct memory *m, u64 gfn)
 	for (;; place.level--) {
 		place.entry = &table[table_index(gfn, place.level)];
 		place.value = READ_ONCE(*place.entry);
-		if (!place.value || is_leaf(m, place.value, place.level))
+		if (!place.value || place.level == lowest || (place.value & mark) ||
+		    is_leaf(m, place.value, place.level))
 			return place;
 		table = next_table(m, place.value);
 	}
+}
+
+static struct place find(const struct memory *m, u64 gfn)
+{
+	return find_above(m, gfn, 1, 0);
 }
 
 u64 tables_find(struct memory *m, u64 gfn, unsigned int *level)
@@ -187,6 +201,78 @@ u64 tables_next(struct memory *m, u64 gfn)
 	return next;
 }
 
+/* What is in the lowest level is no table. */
+static u64 next_marked(struct memory *m, u64 gfn, u64 end, unsigned int *level)
+{
+	struct place place;
+
+	for (; gfn < end; gfn = (gfn | (level_pages(place.level) - 1)) + 1) {
+		place = find_above(m, gfn, 2, BROKEN_UP);
+		*level = place.level;
+		if (place.value & BROKEN_UP)
+			return round_down(gfn, level_pages(place.level));
+	}
+	return NO_TABLES;
+}
+
+/* The lock is held for no longer than one GiB takes. */
+u64 tables_next_broken_up(struct memory *m, u64 gfn, unsigned int *level)
+{
+	u64 found = NO_TABLES, end;
+
+	for (gfn = tables_next(m, gfn); gfn != NO_TABLES && found == NO_TABLES; gfn = tables_next(m, end)) {
+		end = round_down(gfn, level_pages(3)) + level_pages(3);
+		read_lock(&m->lock);
+		found = next_marked(m, gfn, end, level);
+		read_unlock(&m->lock);
+		cond_resched();
+	}
+	return found;
+}
+
+static void count_leaves(const struct memory *m, const u64 *table, unsigned int level, u64 nr[MEMORY_LEAF_LEVELS])
+{
+	unsigned int i;
+	u64 value;
+
+	for (i = 0; i < TABLE_ENTRIES; i++) {
+		value = READ_ONCE(table[i]);
+		if (value && is_leaf(m, value, level))
+			nr[level - 1]++;
+		else if (value)
+			count_leaves(m, next_table(m, value), level - 1, nr);
+	}
+}
+
+/* The lock is held for no longer than one GiB takes. */
+static void count_leaves_of_as(struct memory *m, unsigned int as_id, u64 nr[MEMORY_LEAF_LEVELS])
+{
+	u64 gfn = as_begin(as_id), end = as_end(m, as_id);
+	struct place place;
+
+	for (; gfn < end; gfn += level_pages(place.level)) {
+		read_lock(&m->lock);
+		place = find_above(m, gfn, 3, 0);
+		if (place.value && is_leaf(m, place.value, 3))
+			nr[2]++;
+		else if (place.value)
+			count_leaves(m, next_table(m, place.value), 2, nr);
+		read_unlock(&m->lock);
+		cond_resched();
+	}
+}
+
+void memory_count_leaves(struct memory *m)
+{
+	u64 nr[MEMORY_LEAF_LEVELS] = {};
+	unsigned int i;
+
+	for (i = 0; i < MEMORY_ADDRESS_SPACES; i++)
+		count_leaves_of_as(m, i, nr);
+	for (i = 0; i < MEMORY_LEAF_LEVELS; i++)
+		WRITE_ONCE(m->nr_leaves[i], nr[i]);
+}
+
 /* CPUs set bits in entries at any time: atomic. */
 static void clear_bits(u64 *entry, u64 bits)
 {
@@ -230,17 +316,24 @@ static bool table_is_empty(const u64 *table)
 	return !memchr_inv(table, 0, PAGE_SIZE);
 }
 
+static void count_out_table(struct memory *m, u64 entry)
+{
+	if (entry & BROKEN_UP)
+		atomic64_dec(&m->nr_broken_up);
+}
+
 /*
  * Takes an entry out. A table that hung there is kept whole on @dead, with its level: CPUs may be walking it until they
  * have flushed. (Its page struct is nobody else's.)
  */
-static void remove_entry(const struct memory *m, u64 *entry, unsigned int level, struct list_head *dead)
+static void remove_entry(struct memory *m, u64 *entry, unsigned int level, struct list_head *dead)
 {
 	u64 value = xchg(entry, 0);
 	struct page *page;
 
 	if (is_leaf(m, value, level))
 		return;
+	count_out_table(m, value);
 	page = virt_to_page(next_table(m, value));
 	set_page_private(page, level - 1);
 	list_add(&page->lru, dead);
@@ -251,7 +344,7 @@ static void remove_entry(const struct memory *m, u64 *entry, unsigned int level,
  * range goes as a whole, one that has become empty too: so the work is bounded by a few tables, whatever the range is,
  * and no sequence of mappings leaves tables behind. Recursion is as deep as the tables.
  */
-static unsigned long unmap_table(const struct memory *m, u64 *table, unsigned int level, u64 base, u64 gfn, u64 end,
+static unsigned long unmap_table(struct memory *m, u64 *table, unsigned int level, u64 base, u64 gfn, u64 end,
 				 struct list_head *dead)
 {
 	u64 pages = level_pages(level), first = max(base, round_down(gfn, pages));
@@ -282,9 +375,12 @@ static void free_tables(struct memory *m, u64 *table, unsigned int level, bool m
 {
 	unsigned int i;
 
-	for (i = 0; level > 1 && i < TABLE_ENTRIES; i++)
-		if (table[i] && !is_leaf(m, table[i], level))
-			free_tables(m, next_table(m, table[i]), level - 1, may_sleep);
+	for (i = 0; level > 1 && i < TABLE_ENTRIES; i++) {
+		if (!table[i] || is_leaf(m, table[i], level))
+			continue;
+		count_out_table(m, table[i]);
+		free_tables(m, next_table(m, table[i]), level - 1, may_sleep);
+	}
 	table_free(m, table);
 	if (may_sleep)
 		cond_resched();

@@ -261,6 +261,7 @@ struct machine machine_create(unsigned int nr_vcpus, unsigned int with)
 {
 	struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };
 	struct machine m = { .device = open(device_path, O_RDWR | O_CLOEXEC) };
+	struct kvm_enable_cap large_code = { .cap = KVM_CAP_VM_DISABLE_NX_HUGE_PAGES };
 	struct kvm_enable_cap split = { .cap = KVM_CAP_SPLIT_IRQCHIP, .args = { 24 } };
 	unsigned int i;
 
@@ -275,6 +276,8 @@ struct machine machine_create(unsigned int nr_vcpus, unsigned int with)
 		die("KVM_CREATE_IRQCHIP");
 	if (with & WITH_SPLIT && ioctl(m.vm, KVM_ENABLE_CAP, &split))
 		die("KVM_CAP_SPLIT_IRQCHIP");
+	if (with & WITH_LARGE_CODE && ioctl(m.vm, KVM_ENABLE_CAP, &large_code))
+		die("KVM_CAP_VM_DISABLE_NX_HUGE_PAGES");
 	if (with & WITH_PIT && ioctl(m.vm, KVM_CREATE_PIT2, &pit))
 		die("KVM_CREATE_PIT2");
 	for (i = 0; i < nr_vcpus; i++)

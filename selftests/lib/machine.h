@@ -143,7 +143,8 @@ struct machine {
 /* What a machine has in the kernel. */
 #define WITH_CHIPS 1
 #define WITH_PIT 2
-#define WITH_SPLIT 4 /* local APICs and routes only; the client's I/O APIC has 24 pins */
+#define WITH_SPLIT 4	  /* local APICs and routes only; the client's I/O APIC has 24 pins */
+#define WITH_LARGE_CODE 8 /* from large pages on any CPU: KVM_CAP_VM_DISABLE_NX_HUGE_PAGES */
 
 /* The CPU delivers the interrupts of local APICs and ends them by itself: APICv, of pith or of stock KVM, whichever is loaded. */
 bool has_apicv(void);
