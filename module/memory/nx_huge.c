@@ -50,7 +50,7 @@ int memory_disable_nx_huge_pages(struct vm *vm, const u64 args[4])
 
 /* -- recovery ----------------------------------------------------------------------------------------------------- */
 
-/* In jiffies; 0: none. If nothing else is asked for, all but a half of what is broken up is so for less than an hour. */
+/* In jiffies; 0: no recovery. If nothing else is asked for an hour has as many as the ratio says, of a second or longer. */
 static unsigned long recovery_period(void)
 {
 	unsigned int ratio = READ_ONCE(recovery_ratio), ms = READ_ONCE(recovery_period_ms);
