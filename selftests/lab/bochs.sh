@@ -7,8 +7,10 @@ check_bochs()
 	[ -x "$cache/bochs/bochs" ] || die "no Bochs; run selftests/lab/prepare intel first"
 	case ${cpu:=haswell} in
 	haswell) model=corei7_haswell_4770 ;;
-	# CPUID claims another TSC frequency than it has; REP MOVSB, once patched in, hangs L1.
-	arrow_lake) model=arrow_lake parameters="tsc_early_khz=100000 clearcpuid=fsrm,erms $parameters" ;;
+	# CPUID claims another TSC frequency than it has; REP MOVSB, once patched in, hangs L1; RSM panics in 5-level paging.
+	arrow_lake | sapphire_rapids | tigerlake)
+		model=$cpu parameters="tsc_early_khz=100000 clearcpuid=fsrm,erms no5lvl $parameters"
+		;;
 	*) model=$cpu ;;
 	esac
 }
