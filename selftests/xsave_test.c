@@ -4,6 +4,8 @@
  * State Using the XSAVE Feature Set".
  */
 #include <cpuid.h>
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "guest.h"
@@ -210,6 +212,93 @@ static void xss(void)
 	}
 }
 
+/* Opmasks, the upper halves of ZMM0 to ZMM15, and ZMM16 to ZMM31, at their places in the image. */
+static const struct {
+	u32 component, offset, size, source;
+} avx512_registers[] = {
+	{ 5, 8, 8, 0 },		 /* K1 */
+	{ 6, 2 * 32, 32, 96 },	 /* ZMM2, bits 511 to 256 */
+	{ 7, 15 * 64, 64, 128 }, /* ZMM31 */
+};
+
+static void expect_avx512_image(struct guest *g)
+{
+	u8 *image = guest_xsave(g);
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(avx512_registers); i++) {
+		const struct kvm_cpuid_entry2 *e = leaf(g, avx512_registers[i].component);
+
+		context("component %u", avx512_registers[i].component);
+		expect_eq(*(u64 *)(image + XSTATE_BV) >> avx512_registers[i].component & 1, 1);
+		expect_bytes(image + e->ebx + avx512_registers[i].offset,
+			     g->memory + GUEST_FREE + avx512_registers[i].source, avx512_registers[i].size);
+	}
+	context("%s", "");
+	free(image);
+}
+
+#define AVX512F (1u << 16)
+#define AVX512BW (1u << 30)
+
+/* AVX-512: exits, the image that the client gets, and another vCPU that is given it. */
+static void avx512(void)
+{
+	struct guest *g = guest_create(MODE_LONG);
+	const struct kvm_cpuid_entry2 *features = find_cpuid(supported_cpuid(g->device), 7, 0);
+	unsigned int i;
+
+	if (!features || (features->ebx & (AVX512F | AVX512BW)) != (AVX512F | AVX512BW))
+		skip("there is no AVX-512");
+	expect_eq(supported_xcr0(g) & 0xe0, 0xe0);
+	guest_load(g, CODE64(ENABLE "kmovq (%rdi), %k1; vmovdqu64 64(%rdi), %zmm2; vmovdqu64 128(%rdi), %zmm31\n"
+				    "hlt; xor %eax, %eax; cpuid; hlt\n"
+				    "kmovq %k1, 256(%rdi); vmovdqu64 %zmm2, 320(%rdi); vmovdqu64 %zmm31, 384(%rdi)"));
+	for (i = 0; i < 192; i++)
+		g->memory[GUEST_FREE + i] = i * 37 + 1;
+	g->regs.rbp = supported_xcr0(g);
+	g->regs.rdi = GUEST_FREE;
+	guest_start(g);
+	expect_end(g);
+	expect_avx512_image(g);
+	g = guest_moved(g);
+	guest_run(g);
+	expect_end(g);
+	expect_avx512_image(g);
+	guest_run(g);
+	expect_end(g);
+	expect_bytes(g->memory + GUEST_FREE + 256, g->memory + GUEST_FREE, 8);
+	expect_bytes(g->memory + GUEST_FREE + 320, g->memory + GUEST_FREE + 64, 128);
+}
+
+/* SDM volume 1, "Enabling the XSAVE Feature Set and XSAVE-Enabled Features": AVX-512's components come together, and with AVX. */
+static void avx512_enables(void)
+{
+	static const struct {
+		u64 xcr0;
+		bool refused;
+	} rows[] = { { 0xe7, false }, { 0x27, true }, { 0x67, true }, { 0xc7, true }, { 0xe3, true }, { 0xe1, true } };
+	const struct code enable = CODE64(ENABLE);
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct guest *g = guest_create(MODE_LONG);
+		struct kvm_xcrs xcrs = { .nr_xcrs = 1, .xcrs[0].value = rows[i].xcr0 };
+		bool refused = rows[i].refused || (supported_xcr0(g) & 0xe0) != 0xe0;
+
+		context("XCR0 %#lx", rows[i].xcr0);
+		expect_errno(ioctl(g->vcpu, KVM_SET_XCRS, &xcrs), refused ? EINVAL : 0);
+		guest_load(g, enable);
+		g->regs.rbp = rows[i].xcr0;
+		guest_start(g);
+		if (refused)
+			expect_eq(g->exit == GUEST_TRAP && g->trap.vector == VECTOR_GP, true);
+		else
+			expect_end(g);
+		guest_destroy(g);
+	}
+}
+
 static const struct test tests[] = {
 	{ "XSAVEOPT", optimized },
 	{ "XSAVEC", compacted },
@@ -218,6 +307,8 @@ static const struct test tests[] = {
 	{ "XGETBV with ECX = 1", xgetbv1 },
 	{ "XSAVES that CPUID leaves out", left_out },
 	{ "IA32_XSS", xss },
+	{ "AVX-512", avx512 },
+	{ "AVX-512's components in XCR0", avx512_enables },
 };
 
 KTAP_MAIN(tests)

@@ -132,6 +132,54 @@ struct guest *guest_create_vm(void)
 	return g;
 }
 
+static void set_regs(struct guest *g)
+{
+	if (ioctl(g->vcpu, KVM_SET_REGS, &g->regs))
+		die("KVM_SET_REGS");
+}
+
+#define MSR_XFD 0x1c4
+#define MSR_XFD_ERR 0x1c5
+
+void *guest_xsave(struct guest *g)
+{
+	void *image = calloc(1, ioctl(g->device, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2));
+
+	if (!image || ioctl(g->vcpu, KVM_GET_XSAVE2, image))
+		die("KVM_GET_XSAVE2");
+	return image;
+}
+
+static void move_msr(struct guest *to, struct guest *from, u32 index)
+{
+	u64 value;
+
+	if (guest_get_msr(from, index, &value))
+		expect(guest_set_msr(to, index, value));
+}
+
+struct guest *guest_moved(struct guest *g)
+{
+	struct guest *to = guest_create(MODE_LONG);
+	struct kvm_sregs sregs = guest_sregs(g);
+	void *image = guest_xsave(g);
+	struct kvm_xcrs xcrs;
+
+	memcpy(to->memory, g->memory, GUEST_MEMORY_SIZE);
+	guest_set_sregs(to, &sregs);
+	if (ioctl(g->vcpu, KVM_GET_XCRS, &xcrs) || ioctl(to->vcpu, KVM_SET_XCRS, &xcrs))
+		die("KVM_SET_XCRS");
+	if (ioctl(to->vcpu, KVM_SET_XSAVE, image))
+		die("KVM_SET_XSAVE");
+	move_msr(to, g, MSR_XFD);
+	move_msr(to, g, MSR_XFD_ERR);
+	to->regs = g->regs;
+	set_regs(to);
+	free(image);
+	guest_destroy(g);
+	return to;
+}
+
 struct kvm_cpuid2 *supported_cpuid(int device)
 {
 	struct kvm_cpuid2 *cpuid = calloc(1, sizeof(*cpuid) + CPUID_ENTRIES * sizeof(cpuid->entries[0]));
@@ -585,12 +633,6 @@ u32 guest_run(struct guest *g)
 		read_trap(g);
 	}
 	return g->exit;
-}
-
-static void set_regs(struct guest *g)
-{
-	if (ioctl(g->vcpu, KVM_SET_REGS, &g->regs))
-		die("KVM_SET_REGS");
 }
 
 static void push(struct guest *g, u64 *sp, u64 value)

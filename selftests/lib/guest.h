@@ -188,6 +188,15 @@ void guest_set_events(struct guest *g, const struct kvm_vcpu_events *events);
 bool guest_get_msr(struct guest *g, u32 index, u64 *value);
 bool guest_set_msr(struct guest *g, u32 index, u64 value);
 
+/* The extended state, of whatever size it is (KVM_CAP_XSAVE2). To be freed. */
+void *guest_xsave(struct guest *g);
+
+/*
+ * Another VM, in which the guest goes on where it stopped, as after a migration: memory, registers, extended state, IA32_XFD and
+ * IA32_XFD_ERR. The first one is no more. For long mode.
+ */
+struct guest *guest_moved(struct guest *g);
+
 struct kvm_cpuid2 *supported_cpuid(int device);
 /* The entry of a leaf in a list, or NULL. */
 struct kvm_cpuid_entry2 *find_cpuid(struct kvm_cpuid2 *cpuid, u32 function, u32 index);
