@@ -82,6 +82,21 @@ static inline u64 compat_run_delay(void)
 #endif
 }
 
+#include <asm/processor.h>
+
+/*
+ * State components that this process's guests may use, as arch_prctl(ARCH_REQ_XCOMP_GUEST_PERM) left them with its first
+ * thread: read as the kernel's own function for it does, which newer kernels keep for KVM.
+ */
+static inline u64 compat_guest_permission(void)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0)
+	return READ_ONCE(x86_task_fpu(current->group_leader)->guest_perm.__state_perm);
+#else
+	return READ_ONCE(current->group_leader->thread.fpu.guest_perm.__state_perm);
+#endif
+}
+
 /* -- irq -------------------------------------------------------------------------------------------------------- */
 
 #include <linux/eventfd.h>

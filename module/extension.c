@@ -7,6 +7,7 @@
 #include <asm/cpufeature.h>
 
 #include "backend.h"
+#include "cpu/fpu.h"
 #include "cpu/guest_debug.h"
 #include "extension.h"
 #include "irq/irqchip.h"
@@ -56,6 +57,7 @@ static const struct {
 	{ KVM_CAP_KVMCLOCK_CTRL, 1 },
 	{ KVM_CAP_GET_TSC_KHZ, 1 },
 	{ KVM_CAP_VCPU_ATTRIBUTES, 1 },
+	{ KVM_CAP_SYS_ATTRIBUTES, 1 },
 	{ KVM_CAP_ENABLE_CAP, 1 },
 	{ KVM_CAP_ENFORCE_PV_FEATURE_CPUID, 1 },
 	{ KVM_CAP_HALT_POLL, 1 },
@@ -75,7 +77,6 @@ static const struct {
 	{ KVM_CAP_SET_GUEST_DEBUG2, GUEST_DEBUG_CONTROL },
 	{ KVM_CAP_X86_ROBUST_SINGLESTEP, 1 },
 	{ KVM_CAP_SYNC_REGS, KVM_SYNC_X86_VALID_FIELDS },
-	{ KVM_CAP_XSAVE2, sizeof(struct kvm_xsave) },
 	{ KVM_CAP_SREGS2, 1 },
 	{ KVM_CAP_DISABLE_QUIRKS2, VM_QUIRKS },
 	{ KVM_CAP_X86_TRIPLE_FAULT_EVENT, 1 },
@@ -110,6 +111,8 @@ int extension_value(unsigned long extension)
 		return min_t(unsigned int, num_online_cpus(), VM_MAX_VCPUS);
 	if (extension == KVM_CAP_X86_DISABLE_EXITS)
 		return extension_disable_exits();
+	if (extension == KVM_CAP_XSAVE2)
+		return fpu_max_image_size();
 	for (i = 0; i < ARRAY_SIZE(extensions); i++)
 		if (extensions[i].extension == extension)
 			return extensions[i].value;

@@ -184,6 +184,22 @@ static long device_ioctl_mce_cap(void *object, void *arg)
 	return 0;
 }
 
+/* The one attribute that the device has. Return: 0, or -ENXIO: this is not it. */
+static long device_ioctl_has_device_attr(void *object, void *arg)
+{
+	const struct kvm_device_attr *attribute = arg;
+
+	return !attribute->group && attribute->attr == KVM_X86_XCOMP_GUEST_SUPP ? 0 : -ENXIO;
+}
+
+static long device_ioctl_get_device_attr(void *object, void *arg)
+{
+	const struct kvm_device_attr *attribute = arg;
+
+	return device_ioctl_has_device_attr(object, arg)
+		       ?: put_user(fpu_supported_xcr0(), (u64 __user *)attribute->addr);
+}
+
 static long copy_cpuid(struct kvm_cpuid2 __user *user, struct kvm_cpuid_entry2 *entries, u32 room)
 {
 	struct kvm_cpuid2 header = {};

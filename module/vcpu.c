@@ -55,9 +55,6 @@ SET(sregs2, struct kvm_sregs2, state_set_sregs2)
 GET(translate, struct kvm_translation, state_translate)
 GET(fpu, struct kvm_fpu, fpu_get)
 SET(fpu, struct kvm_fpu, fpu_set)
-GET(xsave, struct kvm_xsave, fpu_get_xsave)
-GET(xsave2, struct kvm_xsave, fpu_get_xsave)
-SET(xsave, struct kvm_xsave, fpu_set_xsave)
 GET(debugregs, struct kvm_debugregs, state_get_debugregs)
 SET(debugregs, struct kvm_debugregs, state_set_debugregs)
 GET(events, struct kvm_vcpu_events, state_get_events)
@@ -79,6 +76,31 @@ static long vcpu_ioctl_set_regs(void *object, void *arg)
 static long vcpu_ioctl_set_guest_debug(void *object, void *arg)
 {
 	return guest_debug_set(object, arg);
+}
+
+/* The image may be larger than the struct, which KVM_CAP_XSAVE2 tells. */
+static long vcpu_ioctl_get_xsave2(void *object, void *arg)
+{
+	return fpu_copy_image(object, (void __user *)arg);
+}
+
+static long vcpu_ioctl_get_xsave(void *object, void *arg)
+{
+	if (fpu_image_size(object) > sizeof(struct kvm_xsave))
+		return -EINVAL;
+	return vcpu_ioctl_get_xsave2(object, arg);
+}
+
+static long vcpu_ioctl_set_xsave(void *object, void *arg)
+{
+	void *image = memdup_user((void __user *)arg, fpu_image_size(object));
+	long r;
+
+	if (IS_ERR(image))
+		return PTR_ERR(image);
+	r = fpu_set_image(object, image);
+	kfree(image);
+	return r;
 }
 
 static long vcpu_ioctl_get_xcrs(void *object, void *arg)

@@ -117,6 +117,7 @@ struct msr_state {
 	u64 mtrr_fixed[11], mtrr_var[16];
 	u64 mcg_status, mcg_cap;
 	u64 bios_sign, smi_count, debugctl, platform_info, misc_features_enables, decfg, power_ctl;
+	u64 xfd, xfd_err; /* in a slice the CPU has the latter: fpu_get_xfd() */
 };
 
 #define MCE_MAX_BANKS 32
@@ -235,7 +236,9 @@ struct vcpu {
 
 	/* FPU */
 	struct fpu_area *fpu; /* the guest's XSAVE image */
+	u64 fpu_components;   /* which the image has */
 	u64 xcr0, supported_xcr0;
+	u64 host_xfd;
 	u32 host_pkru;
 
 	/* CPUID as the client set it */

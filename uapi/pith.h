@@ -224,18 +224,21 @@ static inline __u32 pith_exit_slot(__u32 reason)
 #define PITH_INSPECT_PAGE _IOWR(PITHIO, 20, struct pith_inspect_page)
 #define PITH_INSPECT_EXITS _IO(PITHIO, 21)
 
-#define PITH_DEVICE_IOCTLS(ROW)                                                                             \
-	ROW(KVM_GET_API_VERSION, api_version, RAW, "the version of the ABI: 12")                            \
-	ROW(KVM_CREATE_VM, create_vm, RAW, "a new VM: a file")                                              \
-	ROW(KVM_CHECK_EXTENSION, check_extension, RAW, "whether, or how much of, a capability is there")    \
-	ROW(KVM_GET_VCPU_MMAP_SIZE, vcpu_mmap_size, RAW,                                                    \
-	    "bytes of a vCPU's file to map: struct kvm_run and port data")                                  \
-	ROW(KVM_GET_SUPPORTED_CPUID, supported_cpuid, RAW,                                                  \
-	    "the CPUID leaves that this host and pith can give a guest")                                    \
-	ROW(KVM_GET_MSR_INDEX_LIST, msr_index_list, RAW, "the MSRs that make up a vCPU's state")            \
-	ROW(KVM_GET_MSR_FEATURE_INDEX_LIST, msr_feature_index_list, RAW, "the MSRs that describe the host") \
-	ROW(KVM_GET_MSRS, get_msrs, RAW, "their values")                                                    \
-	ROW(KVM_X86_GET_MCE_CAP_SUPPORTED, mce_cap, STRUCT, "machine-check capabilities that a guest can have")
+#define PITH_DEVICE_IOCTLS(ROW)                                                                                 \
+	ROW(KVM_GET_API_VERSION, api_version, RAW, "the version of the ABI: 12")                                \
+	ROW(KVM_CREATE_VM, create_vm, RAW, "a new VM: a file")                                                  \
+	ROW(KVM_CHECK_EXTENSION, check_extension, RAW, "whether, or how much of, a capability is there")        \
+	ROW(KVM_GET_VCPU_MMAP_SIZE, vcpu_mmap_size, RAW,                                                        \
+	    "bytes of a vCPU's file to map: struct kvm_run and port data")                                      \
+	ROW(KVM_GET_SUPPORTED_CPUID, supported_cpuid, RAW,                                                      \
+	    "the CPUID leaves that this host and pith can give a guest")                                        \
+	ROW(KVM_GET_MSR_INDEX_LIST, msr_index_list, RAW, "the MSRs that make up a vCPU's state")                \
+	ROW(KVM_GET_MSR_FEATURE_INDEX_LIST, msr_feature_index_list, RAW, "the MSRs that describe the host")     \
+	ROW(KVM_GET_MSRS, get_msrs, RAW, "their values")                                                        \
+	ROW(KVM_X86_GET_MCE_CAP_SUPPORTED, mce_cap, STRUCT, "machine-check capabilities that a guest can have") \
+	ROW(KVM_HAS_DEVICE_ATTR, has_device_attr, STRUCT, "whether it has an attribute")                        \
+	ROW(KVM_GET_DEVICE_ATTR, get_device_attr, STRUCT,                                                       \
+	    "KVM_X86_XCOMP_GUEST_SUPP: the components of XCR0 that guests can have")
 
 #define PITH_VM_IOCTLS(ROW)                                                                                     \
 	ROW(KVM_CHECK_EXTENSION, check_extension, RAW, "as on the device")                                      \
@@ -286,9 +289,9 @@ static inline __u32 pith_exit_slot(__u32 reason)
 	ROW(KVM_TRANSLATE, get_translate, STRUCT, "a linear address to guest-physical")               \
 	ROW(KVM_GET_FPU, get_fpu, STRUCT, "x87 and SSE registers")                                    \
 	ROW(KVM_SET_FPU, set_fpu, STRUCT, "the reverse")                                              \
-	ROW(KVM_GET_XSAVE, get_xsave, STRUCT, "extended state, as XSAVE's standard form has it")      \
-	ROW(KVM_GET_XSAVE2, get_xsave2, STRUCT, "the same: no image is larger here")                  \
-	ROW(KVM_SET_XSAVE, set_xsave, STRUCT, "the reverse")                                          \
+	ROW(KVM_GET_XSAVE, get_xsave, RAW, "extended state, as XSAVE's standard form has it")         \
+	ROW(KVM_GET_XSAVE2, get_xsave2, RAW, "the same, also where AMX makes it larger")              \
+	ROW(KVM_SET_XSAVE, set_xsave, RAW, "the reverse of either")                                   \
 	ROW(KVM_GET_XCRS, get_xcrs, STRUCT, "XCR0")                                                   \
 	ROW(KVM_SET_XCRS, set_xcrs, STRUCT, "the reverse")                                            \
 	ROW(KVM_GET_DEBUGREGS, get_debugregs, STRUCT, "DR0 to DR3, DR6, DR7")                         \

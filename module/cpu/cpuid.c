@@ -19,7 +19,11 @@
 
 #define XSAVE_LEAF 0xd
 #define XSAVE_LEGACY_SIZE 576
-#define COMPONENT_ALIGNED BIT(1) /* of ECX: to 64 bytes in the compacted format */
+#define TILE_LEAF 0x1d
+#define TMUL_LEAF 0x1e
+/* Of a component's ECX. */
+#define COMPONENT_ALIGNED BIT(1) /* to 64 bytes in the compacted format */
+#define COMPONENT_XFD BIT(2)	 /* IA32_XFD can disable it */
 
 /* The bit of a feature word, without its word. */
 #define F(name) BIT((X86_FEATURE_##name) & 31)
@@ -73,11 +77,14 @@ static const struct cpuid_rule rules[] = {
 		.allow[CPUID_ECX] = F(AVX512VBMI) | F(PKU) | F(AVX512_VBMI2) | F(GFNI) | F(VAES) | F(VPCLMULQDQ) |
 				    F(AVX512_VNNI) | F(AVX512_BITALG) | F(AVX512_VPOPCNTDQ) | F(RDPID) | F(CLDEMOTE) |
 				    F(MOVDIRI) | F(MOVDIR64B) | F(LA57),
-		.allow[CPUID_EDX] =
-			F(AVX512_4VNNIW) | F(AVX512_4FMAPS) | F(FSRM) | F(AVX512_VP2INTERSECT) | F(SERIALIZE),
+		.allow[CPUID_EDX] = F(AVX512_4VNNIW) | F(AVX512_4FMAPS) | F(FSRM) | F(AVX512_VP2INTERSECT) |
+				    F(SERIALIZE) | F(AMX_BF16) | F(AMX_TILE) | F(AMX_INT8),
 	},
 	{ .function = 0xb, .index = 0, .indexed = true, .pass = PASS_ALL },
 	{ .function = 0xb, .index = 1, .indexed = true, .pass = PASS_ALL },
+	{ .function = TILE_LEAF, .index = 0, .indexed = true, .pass = PASS_ALL },
+	{ .function = TILE_LEAF, .index = 1, .indexed = true, .pass = PASS_ALL },
+	{ .function = TMUL_LEAF, .index = 0, .indexed = true, .pass = BIT(CPUID_EBX) },
 	{ .function = 0x80000000, .pass = PASS_ALL },
 	{
 		.function = 0x80000001,
@@ -116,6 +123,14 @@ static u32 host_max(u32 base)
 static bool host_has_leaf(u32 function)
 {
 	return function <= host_max(function & 0x80000000);
+}
+
+/* Whether a rule's leaf is told at all. */
+static bool has_leaf(const struct cpuid_rule *rule)
+{
+	if (rule->function == TILE_LEAF || rule->function == TMUL_LEAF)
+		return fpu_supports_tiles();
+	return host_has_leaf(rule->function) || memchr_inv(rule->add, 0, sizeof(rule->add));
 }
 
 /*
@@ -169,7 +184,7 @@ static void adjust(struct kvm_cpuid_entry2 *e)
 {
 	switch (e->function) {
 	case 0:
-		e->eax = min(e->eax, (u32)XSAVE_LEAF);
+		e->eax = min_t(u32, e->eax, fpu_supports_tiles() ? TMUL_LEAF : XSAVE_LEAF);
 		break;
 	case 1:
 		/* The initial APIC id and the processor count are the client's to fill. */
@@ -192,6 +207,13 @@ static void adjust(struct kvm_cpuid_entry2 *e)
 		e->eax = 0;
 		if (!(fpu_supported_xcr0() & BIT(9)))
 			e->ecx &= ~F(PKU);
+		if (!fpu_supports_tiles())
+			e->edx &= ~(F(AMX_BF16) | F(AMX_TILE) | F(AMX_INT8));
+		break;
+	case TILE_LEAF:
+		/* One palette. */
+		if (!e->index)
+			e->eax = min(e->eax, 1u);
 		break;
 	case 0x80000000:
 		e->eax = min(e->eax, 0x80000008u);
@@ -243,7 +265,8 @@ static bool has_compacted_form(const struct kvm_cpuid_entry2 *e)
 /* The forms of XSAVE. There is no component that IA32_XSS would enable. */
 static void xsave_forms(struct kvm_cpuid_entry2 *e)
 {
-	e->eax &= F(XSAVEOPT) | F(XSAVEC) | F(XGETBV1) | (backend.has_xsaves ? F(XSAVES) : 0);
+	e->eax &= F(XSAVEOPT) | F(XSAVEC) | F(XGETBV1) | (backend.has_xsaves ? F(XSAVES) : 0) |
+		  (fpu_supports_tiles() ? F(XFD) : 0);
 	e->eax = kernel_mask(XSAVE_LEAF, CPUID_EAX, e->eax);
 	e->ecx = e->edx = 0;
 }
@@ -251,7 +274,7 @@ static void xsave_forms(struct kvm_cpuid_entry2 *e)
 /* Leaf 0Dh: the components that pith switches; sizes are given for all of them and follow XCR0 at run time. */
 static int xsave_leaves(struct kvm_cpuid_entry2 *entries, int max)
 {
-	u64 xcr0 = fpu_supported_xcr0();
+	u64 xcr0 = fpu_permitted_xcr0();
 	int i, nr = 0;
 
 	for (i = 0; i < 63; i++) {
@@ -266,7 +289,7 @@ static int xsave_leaves(struct kvm_cpuid_entry2 *entries, int max)
 						.index = i,
 						.flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX };
 		cpuid_count(XSAVE_LEAF, i, &e->eax, &e->ebx, &e->ecx, &e->edx);
-		e->ecx &= COMPONENT_ALIGNED;
+		e->ecx &= COMPONENT_ALIGNED | COMPONENT_XFD;
 		e->edx = 0;
 	}
 	entries[0].eax = xcr0;
@@ -300,7 +323,7 @@ int cpuid_supported(struct kvm_cpuid_entry2 *entries, int max)
 	int r, nr = 0;
 
 	for (i = 0; i < ARRAY_SIZE(rules); i++) {
-		if (!host_has_leaf(rules[i].function) && !memchr_inv(rules[i].add, 0, sizeof(rules[i].add)))
+		if (!has_leaf(&rules[i]))
 			continue;
 		if (nr == max)
 			return -E2BIG;
@@ -333,6 +356,19 @@ bool cpuid_has(const struct vcpu *vcpu, u32 function, u32 index, enum cpuid_regs
 bool cpuid_has_xsaves(const struct vcpu *vcpu)
 {
 	return cpuid_has(vcpu, XSAVE_LEAF, 1, CPUID_EAX, X86_FEATURE_XSAVES & 31);
+}
+
+bool cpuid_has_xfd(const struct vcpu *vcpu)
+{
+	return cpuid_has(vcpu, XSAVE_LEAF, 1, CPUID_EAX, X86_FEATURE_XFD & 31);
+}
+
+/* The components that leaf 0Dh grants. */
+static u64 granted_xcr0(const struct kvm_cpuid_entry2 *entries, int nr)
+{
+	const struct kvm_cpuid_entry2 *e = find(entries, nr, XSAVE_LEAF, 0);
+
+	return e ? e->eax | (u64)e->edx << 32 : 0;
 }
 
 /* CR4 bits that are reserved unless the guest was given the feature. */
@@ -401,7 +437,7 @@ static void derive_efer(struct vcpu *vcpu)
 	vcpu->efer_allowed = allowed;
 }
 
-static void derive(struct vcpu *vcpu)
+static void derive(struct vcpu *vcpu, u64 xcr0)
 {
 	const struct kvm_cpuid_entry2 *e;
 
@@ -412,8 +448,7 @@ static void derive(struct vcpu *vcpu)
 		if (e)
 			vcpu->maxphyaddr = clamp_t(u32, e->eax & 0xff, 32, 52);
 	}
-	e = cpuid_find(vcpu, XSAVE_LEAF, 0);
-	vcpu->supported_xcr0 = e ? (e->eax | (u64)e->edx << 32) & fpu_supported_xcr0() : 0;
+	vcpu->supported_xcr0 = xcr0 & fpu_supported_xcr0();
 	derive_cr4(vcpu);
 	derive_efer(vcpu);
 }
@@ -497,6 +532,9 @@ static bool same_cpuid(struct vcpu *vcpu, struct kvm_cpuid_entry2 *entries, int 
 
 int cpuid_set(struct vcpu *vcpu, struct kvm_cpuid_entry2 *entries, int nr)
 {
+	u64 xcr0;
+	int r;
+
 	/* What a guest has seen of its CPU does not change any more. */
 	if (vcpu->last_cpu >= 0) {
 		if (!same_cpuid(vcpu, entries, nr))
@@ -504,10 +542,14 @@ int cpuid_set(struct vcpu *vcpu, struct kvm_cpuid_entry2 *entries, int nr)
 		kvfree(entries);
 		return 0;
 	}
+	xcr0 = granted_xcr0(entries, nr);
+	r = fpu_enable(vcpu, xcr0);
+	if (r)
+		return r;
 	kvfree(vcpu->cpuid);
 	vcpu->cpuid = entries;
 	vcpu->nr_cpuid = nr;
-	derive(vcpu);
+	derive(vcpu, xcr0);
 	irq_features_changed(vcpu);
 	backend.set_intercepts(vcpu);
 	return 0;

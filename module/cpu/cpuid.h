@@ -19,7 +19,7 @@ int cpuid_supported(struct kvm_cpuid_entry2 *entries, int max);
 
 /**
  * cpuid_set - gives a vCPU its CPUID (KVM_SET_CPUID2); takes over @entries (kvmalloc'd) on success
- * Return: 0, or -EINVAL: other than before, after the vCPU has run.
+ * Return: 0; -EINVAL: other than before, after the vCPU has run; -EPERM, -ENOMEM: as fpu_enable().
  */
 int cpuid_set(struct vcpu *vcpu, struct kvm_cpuid_entry2 *entries, int nr);
 
@@ -36,5 +36,8 @@ bool cpuid_has(const struct vcpu *vcpu, u32 function, u32 index, enum cpuid_regs
 
 /** cpuid_has_xsaves - whether it was given XSAVES, and with it IA32_XSS */
 bool cpuid_has_xsaves(const struct vcpu *vcpu);
+
+/** cpuid_has_xfd - whether it was given IA32_XFD and IA32_XFD_ERR */
+bool cpuid_has_xfd(const struct vcpu *vcpu);
 
 #endif

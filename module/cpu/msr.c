@@ -16,6 +16,7 @@
 #include "../vm.h"
 #include "control.h"
 #include "cpuid.h"
+#include "fpu.h"
 #include "mce.h"
 #include "msr.h"
 #include "paravirt.h"
@@ -386,6 +387,22 @@ static int write_xss(struct vcpu *vcpu, u32 index, u64 value, enum msr_origin or
 	return value || (origin == MSR_GUEST && !cpuid_has_xsaves(vcpu)) ? -EINVAL : 0;
 }
 
+/* IA32_XFD and IA32_XFD_ERR. */
+static int read_xfd(struct vcpu *vcpu, u32 index, u64 *value, enum msr_origin origin)
+{
+	if (origin == MSR_GUEST && !cpuid_has_xfd(vcpu))
+		return -EINVAL;
+	*value = fpu_get_xfd(vcpu, index);
+	return 0;
+}
+
+static int write_xfd(struct vcpu *vcpu, u32 index, u64 value, enum msr_origin origin)
+{
+	if (origin == MSR_GUEST && !cpuid_has_xfd(vcpu))
+		return -EINVAL;
+	return fpu_set_xfd(vcpu, index, value);
+}
+
 static int read_zero(struct vcpu *vcpu, u32 index, u64 *value, enum msr_origin origin)
 {
 	*value = 0;
@@ -475,6 +492,7 @@ static const struct msr_range ranges[] = {
 	{ MSR_PP1_ENERGY_STATUS, MSR_PP1_ENERGY_STATUS, read_zero, write_refused },
 	{ MSR_PKG_ENERGY_STATUS, MSR_PKG_ENERGY_STATUS, read_zero, write_refused },
 	{ MSR_IA32_LASTBRANCHFROMIP, MSR_IA32_LASTINTTOIP, read_zero, write_refused },
+	{ MSR_IA32_XFD, MSR_IA32_XFD_ERR, read_xfd, write_xfd },
 };
 
 static const struct msr_range *find_range(u32 index)
@@ -534,6 +552,8 @@ unsigned int msr_list(u32 *indices, unsigned int max)
 	for (i = 0; i < ARRAY_SIZE(ranges); i++)
 		if (ranges[i].listed)
 			list_one(indices, max, &nr, ranges[i].first);
+	for (i = MSR_IA32_XFD; i <= MSR_IA32_XFD_ERR && fpu_supports_tiles(); i++)
+		list_one(indices, max, &nr, i);
 	for (i = 0; i < ARRAY_SIZE(mtrr_fixed_msrs); i++)
 		list_one(indices, max, &nr, mtrr_fixed_msrs[i]);
 	for (i = 0; i < MTRR_VARIABLE_RANGES * 2; i++)
