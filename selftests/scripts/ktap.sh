@@ -29,11 +29,15 @@ skip()
 	echo "ok $ktap_count $1 # SKIP $2"
 }
 
-# check NAME COMMAND...: ok if COMMAND succeeds.
+# check NAME COMMAND...: ok if COMMAND succeeds. With SELECT only those whose name matches that pattern.
 check()
 {
 	check_name=$1
 	shift
+	case $check_name in
+	${SELECT:-*}) ;;
+	*) skip "$check_name" "not selected"; return ;;
+	esac
 	"$@"
 	result $? "$check_name"
 }
