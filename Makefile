@@ -25,7 +25,8 @@ userspace:
 VENDOR ?=
 CPU ?=
 KERNEL ?=
-export VENDOR CPU KERNEL
+QEMU ?=
+export VENDOR CPU KERNEL QEMU
 
 prepare:
 	$(Q)selftests/lab/prepare $(or $(VENDOR),$(if $(filter demo,$(MAKECMDGOALS))$(filter debug,$(KERNEL)),amd,both))
@@ -83,7 +84,7 @@ help:
 	@echo 'make irqbench what interrupts cost on pith and on stock KVM, in instructions'
 	@echo 'make membench what guest memory costs on both'
 	@echo 'make conformance  KVM'"'"'s own selftests on pith and on stock KVM; writes Documentation/conformance.md'
-	@echo 'make qemu     stock QEMU on pith: machines, disks, networks, firmware, debugger, snapshots, migration'
+	@echo 'make qemu     stock QEMU on pith: machines, disks, networks, firmware, debugger, snapshots, migration (QEMU=10.0)'
 	@echo 'make tour     the experiments of Documentation/tour (VENDOR=amd|intel, CPU=model)'
 	@echo 'make docs     Documentation/ as HTML, in build/docs'
 	@echo 'make check    style and static analysis'
