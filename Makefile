@@ -60,6 +60,10 @@ bench: prepare
 	$(Q)$(MAKE) -s all
 	$(Q)selftests/bench
 
+qemubench: prepare
+	$(Q)$(MAKE) -s module
+	$(Q)selftests/qemubench
+
 irqbench membench: prepare
 	$(Q)$(MAKE) -s module
 	$(Q)selftests/irqbench $@
@@ -85,8 +89,9 @@ help:
 	@echo 'make membench what guest memory costs on both'
 	@echo 'make conformance  KVM'"'"'s own selftests on pith and on stock KVM; writes Documentation/conformance.md'
 	@echo 'make qemu     stock QEMU on pith: machines, disks, networks, firmware, debugger, snapshots, migration (QEMU=10.0)'
+	@echo 'make qemubench  stock QEMU boots a guest in each of its machines, on pith and on stock KVM, side by side'
 	@echo 'make tour     the experiments of Documentation/tour (VENDOR=amd|intel, CPU=model)'
 	@echo 'make docs     Documentation/ as HTML, in build/docs'
 	@echo 'make check    style and static analysis'
 
-.PHONY: all module userspace prepare test fuzz demo qemu tour bench irqbench membench conformance docs check clean help
+.PHONY: all module userspace prepare test fuzz demo qemu tour bench qemubench irqbench membench conformance docs check clean help
