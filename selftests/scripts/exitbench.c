@@ -3,7 +3,7 @@
  * exitbench NAME DEVICE [COUNT]: what a round trip from a guest out and back costs, in TSC ticks: one line a row, "exit
  * NAME ROW TICKS". Where a tick is an instruction (Bochs, QEMU with -icount) the figures repeat. The cost of the guest's
  * loop itself is taken off. What the emulator counts besides follows: "work NAME ROW" and the counts of lab_counters.h
- * from the VM entries on, for one round trip.
+ * from the VM entries on, for one round trip. Lines of memory are counted in runs of their own.
  */
 #include <err.h>
 #include <fcntl.h>
@@ -43,6 +43,7 @@
 #define VECTOR 0x40
 
 #define BATCHES 5
+#define LINES_BATCH 100ul
 
 /* Guest code: R8 counts down, R9 is an address; at the end it writes to END_PORT. */
 #define SNIPPET(name, code)                        \
@@ -187,46 +188,105 @@ static uint64_t ticks_to_end(void)
 	return __rdtsc() - begin;
 }
 
-/* The least of some batches, which are so short that few have a tick of the host's. R9 goes on from one to the next. */
+static void put_code(const uint8_t *code, const uint8_t *end)
+{
+	memcpy(memory + CODE, code, end - code);
+}
+
+/* What is at CODE, so many times. R9 goes on from one batch to the next. */
+static uint64_t run_batch(struct kvm_regs *regs, unsigned long count)
+{
+	uint64_t ticks;
+
+	regs->rip = CODE;
+	regs->r8 = count;
+	regs->rflags = 0x202;
+	regs->rsp = STACK;
+	IOCTL(vcpu, KVM_SET_REGS, regs);
+	ticks = ticks_to_end();
+	IOCTL(vcpu, KVM_GET_REGS, regs);
+	return ticks;
+}
+
+/* The least of some batches, which are so short that few have a tick of the host's. */
 static double ticks_each(const uint8_t *code, const uint8_t *end, unsigned long count, uint64_t address)
 {
-	struct kvm_regs regs = { .rip = CODE, .rflags = 0x202, .rsp = STACK, .r9 = address };
+	struct kvm_regs regs = { .r9 = address };
 	uint64_t ticks, least = ~0ull;
 	unsigned int i;
 
-	memcpy(memory + CODE, code, end - code);
+	put_code(code, end);
 	has_counters = lab_counters_read(&work_before);
 	for (i = 0; i < BATCHES; i++) {
-		regs.rip = CODE;
-		regs.r8 = count / BATCHES;
-		IOCTL(vcpu, KVM_SET_REGS, &regs);
-		ticks = ticks_to_end();
+		ticks = run_batch(&regs, count / BATCHES);
 		least = ticks < least ? ticks : least;
-		IOCTL(vcpu, KVM_GET_REGS, &regs);
 	}
 	has_counters = has_counters && lab_counters_read(&work_after);
 	return (double)least / (count / BATCHES);
 }
 
+/* Lines of memory that LINES_BATCH round trips touch, with what is done once a batch; of data and of code. */
+struct lines {
+	uint64_t count[2];
+};
+
+/* The least of some batches again. The first one warms up what a later one finds. */
+static struct lines lines_of_batch(const uint8_t *code, const uint8_t *end, uint64_t address)
+{
+	struct lines least = { { ~0ull, ~0ull } };
+	struct kvm_regs regs = { .r9 = address };
+	struct lab_counters before, after;
+	unsigned int batch, i;
+	uint64_t lines;
+
+	put_code(code, end);
+	for (batch = 0; batch < BATCHES; batch++) {
+		lab_counters_read(&before);
+		run_batch(&regs, LINES_BATCH);
+		lab_counters_read(&after);
+		for (i = 0; i < 2; i++) {
+			lines = after.count[LAB_DATA_LINES + i] - before.count[LAB_DATA_LINES + i];
+			least.count[i] = lines < least.count[i] ? lines : least.count[i];
+		}
+	}
+	return least;
+}
+
+static void print_lines(const uint8_t *code, const uint8_t *end, uint64_t address)
+{
+	struct lines once, all;
+	unsigned int i;
+
+	if (!lab_count_lines(true))
+		return;
+	once = lines_of_batch(empty, empty_end, 0);
+	all = lines_of_batch(code, end, address);
+	lab_count_lines(false);
+	for (i = 0; i < 2; i++)
+		printf(" %.1f", ((double)all.count[i] - once.count[i]) / LINES_BATCH);
+}
+
 /* The last measurement's. What is done once, for its last exit and for reading the counters, vanishes among so many. */
-static void report_work(const char *row, unsigned long count)
+static void report_work(const char *row, const uint8_t *code, const uint8_t *end, unsigned long count, uint64_t address)
 {
 	unsigned int i;
 
 	if (!has_counters)
 		return;
 	printf("work %s %s", name, row);
-	for (i = LAB_ENTRIES; i < LAB_COUNTERS; i++)
+	for (i = LAB_ENTRIES; i < LAB_DATA_LINES; i++)
 		printf(" %.1f", (double)(work_after.count[i] - work_before.count[i]) / count);
+	/* Where each page is touched once, those behind the ones that have been. */
+	print_lines(code, end, address == UNTOUCHED ? UNTOUCHED + count * 4096 : address);
 	printf("\n");
 	fflush(stdout);
 }
 
 #define MEASURE(code, address) ticks_each(code, code##_end, count, address)
-#define ROW(row, code, address)                             \
-	do {                                                \
-		report(row, MEASURE(code, address) - base); \
-		report_work(row, count);                    \
+#define ROW(row, code, address)                                     \
+	do {                                                        \
+		report(row, MEASURE(code, address) - base);         \
+		report_work(row, code, code##_end, count, address); \
 	} while (0)
 
 static bool has_svm(void)
@@ -272,7 +332,7 @@ int main(int argc, char **argv)
 	unsigned long count = argc > 3 ? strtoul(argv[3], NULL, 0) : 5000;
 	uint64_t begin;
 
-	if (argc < 3 || count < BATCHES || UNTOUCHED + count * 4096 > MEMORY_SIZE)
+	if (argc < 3 || count < BATCHES || UNTOUCHED + (count + BATCHES * LINES_BATCH) * 4096 > MEMORY_SIZE)
 		errx(2, "exitbench NAME DEVICE [COUNT]");
 	name = argv[1];
 	device = check(open(argv[2], O_RDWR | O_CLOEXEC), argv[2]);
