@@ -84,7 +84,7 @@ help:
 	@echo 'make demo     a guest boots from its disk, in the lab (VENDOR=amd|intel, CPU=model)'
 	@echo 'make test     everything that shows that pith works (VENDOR=amd|intel, TESTS="program...", KERNEL=debug)'
 	@echo 'make fuzz     the fuzzers, for longer (COUNT=steps, SEED=number)'
-	@echo 'make bench    the same guest on pith and on stock KVM, side by side'
+	@echo 'make bench    exits, and boots of the same guest, on pith and on stock KVM, side by side'
 	@echo 'make irqbench what interrupts cost on pith and on stock KVM, in instructions'
 	@echo 'make membench what guest memory costs on both'
 	@echo 'make conformance  KVM'"'"'s own selftests on pith and on stock KVM; writes Documentation/conformance.md'
