@@ -208,25 +208,6 @@ static int find_ept_and_vpid(void)
 	return find_features(vmx_capabilities.vpid, vpid_features);
 }
 
-/*
- * L1 Terminal Fault: by its EPT entries a guest could read what stands in the L1 data cache.
- * Source: Documentation/admin-guide/hw-vuln/l1tf.rst, "Mitigation mechanism" for guests.
- */
-static void find_l1d_flush(void)
-{
-	u64 arch_capabilities = 0;
-
-	if (!boot_cpu_has_bug(X86_BUG_L1TF) || cpu_mitigations_off())
-		return;
-	if (boot_cpu_has(X86_FEATURE_ARCH_CAPABILITIES))
-		rdmsrl(MSR_IA32_ARCH_CAPABILITIES, arch_capabilities);
-	if (arch_capabilities & ARCH_CAP_SKIP_VMENTRY_L1DFLUSH)
-		return;
-	vmx_capabilities.flush_l1d = boot_cpu_has(X86_FEATURE_FLUSH_L1D);
-	if (!vmx_capabilities.flush_l1d)
-		pr_warn("without newer microcode a guest may read the host's L1 data cache (L1TF)\n");
-}
-
 /**
  * vmx_find_capabilities - fills vmx_capabilities, or refuses the machine with one sentence in the log
  * Returns 0 or -EOPNOTSUPP.
@@ -249,7 +230,6 @@ int vmx_find_capabilities(void)
 	rdmsrl(MSR_IA32_VMX_CR0_FIXED1, vmx_capabilities.cr0_fixed1);
 	rdmsrl(MSR_IA32_VMX_CR4_FIXED0, vmx_capabilities.cr4_fixed0);
 	rdmsrl(MSR_IA32_VMX_CR4_FIXED1, vmx_capabilities.cr4_fixed1);
-	find_l1d_flush();
 	return 0;
 }
 

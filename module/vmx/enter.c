@@ -22,7 +22,7 @@ static __always_inline void flush_l1d(struct vmx_vcpu *vmx)
 		return;
 	vmx->fresh_slice = false;
 	kvm_clear_cpu_l1tf_flush_l1d();
-	wrmsrl(MSR_IA32_FLUSH_CMD, L1D_FLUSH);
+	l1d_flush();
 }
 
 /* An interrupt may have changed it since: perf and the like set bits on every CPU. */

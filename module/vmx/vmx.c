@@ -25,15 +25,22 @@ static int vmx_setup(void)
 		backend.tsc_ratio_max = U64_MAX;
 	}
 	backend.has_xsaves = vmx_capabilities.secondary & SECONDARY_EXEC_XSAVES;
-	err = vmx_cpus_setup();
+	err = l1d_setup();
 	if (err)
-		vmx_controls_teardown();
+		goto no_l1d;
+	err = vmx_cpus_setup();
+	if (!err)
+		return 0;
+	l1d_teardown();
+no_l1d:
+	vmx_controls_teardown();
 	return err;
 }
 
 static void vmx_teardown(void)
 {
 	vmx_cpus_teardown();
+	l1d_teardown();
 	vmx_controls_teardown();
 }
 

@@ -109,6 +109,11 @@ void vmx_cpu_off(void);
 int vmx_cpus_setup(void);
 void vmx_cpus_teardown(void);
 
+/* l1d.c */
+int l1d_setup(void);
+void l1d_teardown(void);
+void l1d_flush(void);
+
 /* controls.c */
 int vmx_controls_setup(void);
 void vmx_controls_teardown(void);
