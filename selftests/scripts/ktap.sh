@@ -29,14 +29,15 @@ skip()
 	echo "ok $ktap_count $1 # SKIP $2"
 }
 
-# check NAME COMMAND...: ok if COMMAND succeeds. With SELECT only those whose name matches that pattern.
+# check NAME COMMAND...: ok if COMMAND succeeds. With SELECT only those whose name matches that pattern; of the others there
+# is no line, for a burst of them is more than the serial port of the emulated Intel machine takes.
 check()
 {
 	check_name=$1
 	shift
 	case $check_name in
 	${SELECT:-*}) ;;
-	*) skip "$check_name" "not selected"; return ;;
+	*) ktap_count=$((ktap_count + 1)); return ;;
 	esac
 	"$@"
 	result $? "$check_name"
