@@ -753,11 +753,15 @@ static void written_lvt_timer(struct lapic *lapic)
 	set_timer_mode(lapic, (reg(lapic, LAPIC_LVT_TIMER) & LVT_TIMER_MODE) >> LVT_TIMER_MODE_SHIFT);
 }
 
+/* The same value again changes no destination: kernels write it more than once. */
 static void written_svr(struct lapic *lapic)
 {
+	bool accepted = lapic->accepting;
+
 	written_lvt(lapic);
 	update_accepting(lapic);
-	dest_changed(lapic);
+	if (lapic->accepting != accepted)
+		dest_changed(lapic);
 }
 
 #define LVT_BITS (LVT_VECTOR | LVT_DELIVERY_MODE | APIC_LVT_MASKED)
