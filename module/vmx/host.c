@@ -122,28 +122,34 @@ static void save_thread_state(struct vmx_host *host)
 	write_if_changed(HOST_CR3, &host->cr3, __native_read_cr3());
 }
 
-/*
- * Exits leave null selectors and the VMCS's bases. Loading FS and GS loads a base with them, so bases come last; that of
- * the thread's GS is there already. The GDT's limit is 64 KiB and the TSS's has no I/O bitmap after an exit.
- */
-static void restore_thread_state(const struct vmx_host *host)
+/* Loading FS and GS loads a base with them, so bases come last; that of the thread's GS is there already. */
+static noinline void restore_uncommon_state(const struct vmx_host *host)
 {
-	if (unlikely(host->ldt))
+	if (host->ldt)
 		asm volatile("lldt %0" : : "m"(host->ldt));
-	if (unlikely(host->ds | host->es)) {
+	if (host->ds | host->es) {
 		loadsegment(ds, host->ds);
 		loadsegment(es, host->es);
 	}
-	if (unlikely(host->fs)) {
+	if (host->fs) {
 		loadsegment(fs, host->fs);
 		write_fs_base(host->fs_base);
 	}
-	if (unlikely(host->gs)) {
+	if (host->gs) {
 		native_load_gs_index(host->gs);
 		compat_wrmsr(MSR_KERNEL_GS_BASE, host->user_gs_base);
 	}
-	if (unlikely(host->debugctl))
+	if (host->debugctl)
 		update_debugctlmsr(host->debugctl);
+}
+
+/*
+ * Exits leave null selectors and the VMCS's bases. The GDT's limit is 64 KiB and the TSS's has no I/O bitmap after an exit.
+ */
+static void restore_thread_state(const struct vmx_host *host)
+{
+	if (unlikely(host->selectors | host->ldt | host->debugctl))
+		restore_uncommon_state(host);
 	native_load_gdt(&host->gdt);
 	invalidate_tss_limit();
 }

@@ -44,7 +44,13 @@ struct vmx_exit {
 struct vmx_host {
 	int cpu; /* whose per-CPU fields the VMCS holds */
 	unsigned long cr3, cr4, fs_base;
-	u16 ds, es, fs, gs, ldt;
+	union {
+		struct {
+			u16 ds, es, fs, gs;
+		};
+		u64 selectors; /* all four: a 64-bit thread has none */
+	};
+	u16 ldt;
 	u64 user_gs_base;
 	u64 debugctl;
 	struct desc_ptr gdt;
