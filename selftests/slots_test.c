@@ -92,6 +92,16 @@ static void guest_look(void)
 	}
 }
 
+#define READY 0x1234567890abcdeful
+
+/* Reads one word until somebody has written it. */
+static void guest_poll(void)
+{
+	while (*(volatile u64 *)GPA != READY)
+		;
+	sync_host(DONE);
+}
+
 /* -- the host ----------------------------------------------------------------------------------------------------- */
 
 static struct machine m;
@@ -329,6 +339,36 @@ static void test_change_running(void)
 	diag("%lu accesses without a slot, %lu refused", nr_mmio, nr_refused);
 }
 
+/* -- a slot in a device's place ----------------------------------------------------------------------------------- */
+
+/* Once the call has returned the guest finds memory where the client has answered before. */
+static void test_after_device(void)
+{
+	u64 *start = anonymous(PAGE);
+	unsigned int i, round;
+	struct kvm_run *run;
+
+	for (round = 0; round < 3; round++) {
+		make_machine(guest_poll);
+		run = m.vcpu[0].run;
+		for (i = 0; i < 4; i++) {
+			expect_errno(ioctl(m.vcpu[0].fd, KVM_RUN, 0), 0);
+			expect_eq(run->exit_reason, KVM_EXIT_MMIO);
+			expect_eq(run->mmio.phys_addr, GPA);
+			memset(run->mmio.data, 0, sizeof(run->mmio.data));
+			/* Another slot comes and goes before, in some rounds. */
+			if (i < round) {
+				need_slot(SLOT + 1, OTHER_GPA, start, PAGE, 0);
+				need_slot(SLOT + 1, OTHER_GPA, NULL, 0, 0);
+			}
+		}
+		start[0] = READY;
+		need_slot(SLOT, GPA, start, PAGE, 0);
+		expect_eq(machine_run(&m, 0), DONE);
+		machine_destroy(&m);
+	}
+}
+
 /* -- many slots --------------------------------------------------------------------------------------------------- */
 
 #define FIRST_MANY 16
@@ -473,6 +513,7 @@ static const struct test tests[] = {
 	{ "memory that a driver has mapped", test_driver_memory },
 	{ "host memory that is half there", test_half_mapped },
 	{ "slots that change under a running guest", test_change_running },
+	{ "a slot in a device's place", test_after_device },
 	{ "many slots", test_many },
 	{ "slots at random, against a model", test_model },
 	{ "one memory in two places", test_aliases },
